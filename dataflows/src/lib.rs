@@ -1,0 +1,9 @@
+//! The maintained views of regimeflow: ticks in, view changes out.
+//!
+//! Read in this order: [`model`] (what flows), [`fixed`] (exact numbers), [`operators`] (how a view sees one quantum of
+//! input at a time), then one file per view, and [`graph`], where they meet.
+//!
+//! This crate has no clock and no socket: everything it knows arrives as data, time included.
+
+pub mod fixed;
+pub mod model;

@@ -1,0 +1,113 @@
+//! Venues and instruments. An instrument's id is a hash of its names, so every worker and process gives it the same one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+/// An exchange's market segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Venue {
+    BinanceUsdm,
+    BybitLinear,
+    OkxSwap,
+    Hyperliquid,
+    BinanceSpot,
+    Coinbase,
+}
+
+impl Venue {
+    /// All venues that a frame log may name.
+    pub const ALL: [Self; 6] =
+        [Self::BinanceUsdm, Self::BybitLinear, Self::OkxSwap, Self::Hyperliquid, Self::BinanceSpot, Self::Coinbase];
+
+    /// As the frame log and SQL write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BinanceUsdm => "binance-usdm",
+            Self::BybitLinear => "bybit-linear",
+            Self::OkxSwap => "okx-swap",
+            Self::Hyperliquid => "hyperliquid",
+            Self::BinanceSpot => "binance-spot",
+            Self::Coinbase => "coinbase",
+        }
+    }
+
+    /// Reads a venue's name. `okx` is `okx-swap` in old recordings.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        if name == b"okx" {
+            return Some(Self::OkxSwap);
+        }
+        Self::ALL.into_iter().find(|v| v.as_str().as_bytes() == name)
+    }
+}
+
+impl fmt::Display for Venue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Names an instrument of one venue: a stable hash of (venue, canonical symbol).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InstrumentId(pub u64);
+
+impl InstrumentId {
+    /// FNV-1a over the venue's and the symbol's name, then mixed so that its low bits spread over workers.
+    #[must_use]
+    pub fn of(venue: Venue, symbol: &str) -> Self {
+        let bytes = venue.as_str().bytes().chain([0]).chain(symbol.bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self(mixed ^ (mixed >> 29))
+    }
+}
+
+/// What is known of an instrument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instrument {
+    /// Where it trades.
+    pub venue: Venue,
+    /// Canonical symbol: `BTC-USDT-PERP`.
+    pub symbol: String,
+}
+
+impl Instrument {
+    /// The base asset: `BTC`.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.symbol.split('-').next().unwrap_or(&self.symbol)
+    }
+}
+
+/// The names behind the ids, shared by all threads of a process. It only grows.
+#[derive(Debug, Default)]
+pub struct Instruments {
+    by_id: RwLock<HashMap<InstrumentId, Arc<Instrument>>>,
+}
+
+impl Instruments {
+    /// The id of (venue, symbol), registering it if it is new. `None` if another instrument has the same 64-bit hash,
+    /// which a caller reports and skips (the odds at 10,000 symbols are 3e-12).
+    #[must_use]
+    pub fn intern(&self, venue: Venue, symbol: &str) -> Option<InstrumentId> {
+        let id = InstrumentId::of(venue, symbol);
+        if let Some(known) = self.get(id) {
+            return (known.venue == venue && known.symbol == symbol).then_some(id);
+        }
+        let mut by_id = self.by_id.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = by_id.entry(id).or_insert_with(|| Arc::new(Instrument { venue, symbol: symbol.to_owned() }));
+        (known.venue == venue && known.symbol == symbol).then_some(id)
+    }
+
+    /// What an id stands for.
+    #[must_use]
+    pub fn get(&self, id: InstrumentId) -> Option<Arc<Instrument>> {
+        self.by_id.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&id).cloned()
+    }
+}

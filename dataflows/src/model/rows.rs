@@ -1,0 +1,324 @@
+//! View rows: what the program says. A view changes by `(row, known_at, ±1)`.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Coverage, FundingKind, InstrumentId, PositionSide, PriceKind, Timeframe, Venue, Window};
+use crate::fixed::{Notional, Price, Quantity, Rate};
+
+/// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
+pub type Change<R> = (R, u64, isize);
+
+/// A finite `f64` with a total order, so that rows can be compared, sorted and cancelled.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Real(pub f64);
+
+impl PartialEq for Real {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Real {}
+impl PartialOrd for Real {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Real {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+impl std::hash::Hash for Real {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+/// View `bars`. Key: instrument, timeframe, ts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Bar {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// Its length.
+    pub timeframe: Timeframe,
+    /// Opening time, UTC ms.
+    pub ts: i64,
+    /// First price.
+    pub open: Price,
+    /// Highest price.
+    pub high: Price,
+    /// Lowest price.
+    pub low: Price,
+    /// Last price.
+    pub close: Price,
+    /// Base units traded.
+    pub volume: Quantity,
+    /// Quote units traded.
+    pub notional: Notional,
+    /// Base units in which the aggressor bought.
+    pub taker_buy_volume: Quantity,
+    /// Number of fills.
+    pub trades: u64,
+}
+
+/// View `liquidations`. Key: instrument, ts, position_side, price, qty, seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LiquidationRow {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// Event time, UTC ms.
+    pub ts: i64,
+    /// Whose position was closed.
+    pub position_side: PositionSide,
+    /// In quote units.
+    pub price: Price,
+    /// In base units.
+    pub qty: Quantity,
+    /// The n-th of otherwise equal events, from 0.
+    pub seq: u32,
+    /// What `price` means.
+    pub price_kind: PriceKind,
+    /// price × qty.
+    pub notional: Notional,
+    /// How complete the feed is.
+    pub coverage: Coverage,
+}
+
+/// View `liquidation_windows`: trailing sums over (ts − window, ts]. Key: instrument, window, ts. Absent where all is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LiquidationWindow {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// Its length.
+    pub window: Window,
+    /// Its end, a full minute, UTC ms.
+    pub ts: i64,
+    /// Longs closed, quote units.
+    pub long_notional: Notional,
+    /// Shorts closed, quote units.
+    pub short_notional: Notional,
+    /// Number of events.
+    pub count: u64,
+    /// The largest event, quote units.
+    pub largest: Notional,
+}
+
+/// Which side bears a cascade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum SideBias {
+    Long,
+    Short,
+    Balanced,
+}
+
+/// How grave an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}
+
+/// View `cascades`: the life of a liquidation cascade as one row. Key: cascade_id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cascade {
+    /// Stable: a hash of instrument, window and onset.
+    pub cascade_id: u64,
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// The window whose velocity crossed.
+    pub window: Window,
+    /// The event second at which it crossed, UTC ms.
+    pub onset: i64,
+    /// The last second at which the 5m velocity was at least the window's critical velocity, UTC ms.
+    pub last_active: i64,
+    /// Set once it is over, UTC ms.
+    pub ended_at: Option<i64>,
+    /// Long + short.
+    pub total: Notional,
+    /// Longs closed from (onset − window) to last_active.
+    pub long_notional: Notional,
+    /// Shorts closed from (onset − window) to last_active.
+    pub short_notional: Notional,
+    /// Events from (onset − window) to last_active.
+    pub count: u64,
+    /// The window's notional at the last event second of its life; × 1 h / window = velocity in USD per hour.
+    pub window_notional: Notional,
+    /// The largest `window_notional` of its life.
+    pub peak_window_notional: Notional,
+    /// peak velocity / critical velocity.
+    pub severity: Real,
+    /// WARNING below 1.5, CRITICAL from 1.5.
+    pub severity_label: Severity,
+    /// Which side bears it.
+    pub side_bias: SideBias,
+    /// From the last price at onset to the extreme of its life, basis points, signed. `None` without trades.
+    pub price_move_bps: Option<Real>,
+    /// How complete the feed is.
+    pub coverage: Coverage,
+}
+
+impl Cascade {
+    /// USD per hour of a window's notional.
+    #[must_use]
+    pub fn velocity(&self, notional: Notional) -> f64 {
+        notional.to_f64() * 3_600.0 / self.window.secs() as f64
+    }
+}
+
+/// A day's volatility, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum VolatilityRegime {
+    Stable,
+    HighVol,
+    Explosive,
+    Extreme,
+}
+
+impl VolatilityRegime {
+    /// As SQL writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "STABLE",
+            Self::HighVol => "HIGH_VOL",
+            Self::Explosive => "EXPLOSIVE",
+            Self::Extreme => "EXTREME",
+        }
+    }
+
+    /// By how much to scale risk.
+    #[must_use]
+    pub const fn risk_multiplier(self) -> f64 {
+        match self {
+            Self::Stable => 0.7,
+            Self::HighVol => 1.2,
+            Self::Explosive => 1.8,
+            Self::Extreme => 2.5,
+        }
+    }
+}
+
+/// The range estimators over one window, all per day, as fractions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Estimators {
+    /// From 1m returns, uncentred.
+    pub close_to_close: Real,
+    /// Parkinson (1980), 15m bars.
+    pub parkinson: Option<Real>,
+    /// Garman and Klass (1980), 15m bars.
+    pub garman_klass: Option<Real>,
+    /// Rogers and Satchell (1991), 15m bars.
+    pub rogers_satchell: Option<Real>,
+    /// Yang and Zhang (2000), 15m bars.
+    pub yang_zhang: Option<Real>,
+}
+
+/// View `volatility`. Key: instrument, ts (the end of a closed minute, UTC ms).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Volatility {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// The end of a closed minute, UTC ms.
+    pub ts: i64,
+    /// Over 24 h.
+    pub day: Option<Estimators>,
+    /// Over 1 h.
+    pub hour: Option<Estimators>,
+    /// EWMA of squared 1m returns, half-life 6 h, per day.
+    pub ewma: Option<Real>,
+    /// From max(close-to-close, Parkinson) over 24 h, with hysteresis.
+    pub regime: Option<VolatilityRegime>,
+}
+
+/// View `funding`, one row per minute (predicted) or settlement. Key: instrument, kind, ts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FundingRow {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// Predicted or settled.
+    pub kind: FundingKind,
+    /// The minute's opening (predicted) or the settlement (settled), UTC ms.
+    pub ts: i64,
+    /// Per interval, the last of the minute.
+    pub rate: Rate,
+    /// Hours between settlements.
+    pub interval_hours: u8,
+}
+
+/// View `open_interest`, one row per minute. Key: instrument, ts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpenInterestRow {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// The minute's opening, UTC ms.
+    pub ts: i64,
+    /// One side, base units, the last of the minute.
+    pub base: Quantity,
+    /// base × the last mark price up to the end of the minute.
+    pub usd: Option<Notional>,
+}
+
+/// View `kline_checks`: a venue's closed bar that disagrees with our own. Key: instrument, timeframe, ts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KlineCheck {
+    /// Our bar.
+    pub bar: Bar,
+    /// The venue's open, high, low, close.
+    pub kline_ohlc: [Price; 4],
+    /// The venue's volume.
+    pub kline_volume: Quantity,
+    /// The venue's number of trades, where it says.
+    pub kline_trades: Option<u64>,
+    /// All compared fields are equal.
+    pub agrees: bool,
+}
+
+/// View `late_events`: an event that came after its window had closed. Key: venue, stream, known_at, seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LateEvent {
+    /// Whose event.
+    pub venue: Venue,
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// Which kind: see [`super::Tick::stream`].
+    pub stream: LateStream,
+    /// Its event time, UTC ms.
+    pub ts: i64,
+    /// Counts events of one (venue, stream) inside one quantum, from 0.
+    pub seq: u64,
+    /// It came inside the correction horizon and was applied; otherwise it is only listed here.
+    pub applied: bool,
+}
+
+/// The streams that can be late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum LateStream {
+    Trades,
+    Liquidations,
+    Mark,
+    Funding,
+    OpenInterest,
+    Klines,
+}
+
+/// Changes of one view, as they leave the dataflow. Inside one `known_at` they are consolidated before they are stored.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Changes {
+    Bars(Vec<Change<Bar>>),
+    Liquidations(Vec<Change<LiquidationRow>>),
+    LiquidationWindows(Vec<Change<LiquidationWindow>>),
+    Cascades(Vec<Change<Cascade>>),
+    Volatility(Vec<Change<Volatility>>),
+    Funding(Vec<Change<FundingRow>>),
+    OpenInterest(Vec<Change<OpenInterestRow>>),
+    KlineChecks(Vec<Change<KlineCheck>>),
+    LateEvents(Vec<Change<LateEvent>>),
+}

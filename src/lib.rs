@@ -1,0 +1,9 @@
+//! regimeflow: maintained views over live crypto derivatives markets.
+//!
+//! Data runs one way: [`feeds`] turn [`frames`] into ticks, `dataflows` maintains the views, [`store`] keeps every change,
+//! `alerts` tells people.
+
+pub mod config;
+pub mod feeds;
+pub mod frames;
+pub mod store;

@@ -1,0 +1,106 @@
+//! Rows that the edge makes itself: about arrival, alerts and deliveries. They don't pass through the dataflow.
+
+/// A row of the edge, with the time at which it became known (UTC ms) inside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EdgeRow {
+    /// View `rejected_frames`.
+    Rejected(RejectedFrame),
+    /// View `feed_gaps`.
+    Gap(FeedGap),
+    /// View `alerts`.
+    Alert(AlertRow),
+    /// View `deliveries`.
+    Delivery(DeliveryRow),
+}
+
+/// View `rejected_frames`: a frame that was refused. Key: venue, stream, known_at, seq.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedFrame {
+    /// As written in the frame.
+    pub venue: String,
+    /// Message type, where it was recognised.
+    pub stream: String,
+    /// When it was received, UTC ms.
+    pub known_at: u64,
+    /// The frame's line in its log, or its running number.
+    pub seq: u64,
+    /// Why.
+    pub reason: String,
+    /// Its beginning, at most 4 KiB, invalid UTF-8 replaced.
+    pub payload: String,
+}
+
+/// View `feed_gaps`: a stretch of time in which a stream was not heard. Key: venue, stream, symbol, from_ts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedGap {
+    /// Whose stream.
+    pub venue: String,
+    /// `trades`, `mark`, … or `` for all of a connection.
+    pub stream: String,
+    /// The venue's symbol, or `` for all.
+    pub symbol: String,
+    /// The last frame before it, UTC ms.
+    pub from_ts: i64,
+    /// The first frame after it, UTC ms.
+    pub to_ts: Option<i64>,
+    /// `none`, `partial` or `full`.
+    pub recovered: &'static str,
+    /// `disconnect`, `silence`, `rotation`, `start`, …
+    pub cause: String,
+    /// When it became known, UTC ms.
+    pub known_at: u64,
+}
+
+/// View `alerts`. Key: id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertRow {
+    /// Stable: hash of type, key, onset.
+    pub id: String,
+    /// `LIQUIDATION_CASCADE`, …
+    pub event_type: String,
+    /// `firing` or `resolved`.
+    pub status: String,
+    /// `INFO`, `WARNING`, `CRITICAL`.
+    pub severity: String,
+    /// Canonical symbol.
+    pub symbol: String,
+    /// Whose.
+    pub venue: String,
+    /// Event time of the onset, UTC ms.
+    pub onset: i64,
+    /// Event time of the end, UTC ms.
+    pub resolved_at: Option<i64>,
+    /// One line.
+    pub title: String,
+    /// A few lines.
+    pub description: String,
+    /// The row that it speaks of, JSON.
+    pub data: String,
+    /// UTC ms.
+    pub known_at: u64,
+    /// +1 or −1.
+    pub diff: i8,
+}
+
+/// View `deliveries`. Key: alert_id, channel, attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliveryRow {
+    /// The event's id and status: `….firing`.
+    pub alert_id: String,
+    /// The webhook's name.
+    pub channel: String,
+    /// From 1.
+    pub attempt: u32,
+    /// UTC ms.
+    pub sent_at: i64,
+    /// `delivered`, `retry`, `failed`.
+    pub result: String,
+    /// 0: no answer.
+    pub http_status: u16,
+    /// From decision to answer.
+    pub latency_ms: f64,
+    /// Why it failed.
+    pub reason: String,
+    /// UTC ms.
+    pub known_at: u64,
+}

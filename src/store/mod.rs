@@ -1,0 +1,3 @@
+//! The store: every view's changes in ClickHouse, embedded or by URL, one code path.
+
+pub mod edge;
