@@ -5,5 +5,18 @@
 //!
 //! This crate has no clock and no socket: everything it knows arrives as data, time included.
 
+pub mod bars;
+pub mod cascades;
+pub mod config;
 pub mod fixed;
+pub mod graph;
+pub mod hot;
+pub mod kline_checks;
+pub mod liquidations;
 pub mod model;
+pub mod operators;
+mod prints;
+pub mod quotes;
+pub mod signals;
+mod steps;
+pub mod volatility;

@@ -1,10 +1,12 @@
 //! What flows: venues and instruments, ticks (one event of a venue), base rows (one quantum's partial sums), view rows.
 
+mod base;
 mod instrument;
 mod rows;
 mod tick;
 mod time;
 
+pub use base::{Aggregate, Partial, PrintOrder};
 pub use instrument::{Instrument, InstrumentId, Instruments, Venue};
 pub use rows::*;
 pub use tick::*;

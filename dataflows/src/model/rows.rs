@@ -308,6 +308,36 @@ pub enum LateStream {
     Klines,
 }
 
+/// What is worth telling people while it lasts: +1 when it begins, −1 when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Signal {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// What began.
+    pub kind: SignalKind,
+    /// Event time at which it began, UTC ms.
+    pub onset: i64,
+    /// How grave it is.
+    pub severity: Severity,
+}
+
+/// What a signal speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SignalKind {
+    /// A cascade that is going on.
+    Cascade {
+        /// Its row in `cascades`.
+        cascade_id: u64,
+    },
+    /// A regime that began with a change.
+    VolatilityRegime {
+        /// The regime before.
+        from: VolatilityRegime,
+        /// The regime now.
+        to: VolatilityRegime,
+    },
+}
+
 /// Changes of one view, as they leave the dataflow. Inside one `known_at` they are consolidated before they are stored.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -321,4 +351,5 @@ pub enum Changes {
     OpenInterest(Vec<Change<OpenInterestRow>>),
     KlineChecks(Vec<Change<KlineCheck>>),
     LateEvents(Vec<Change<LateEvent>>),
+    Signals(Vec<Change<Signal>>),
 }

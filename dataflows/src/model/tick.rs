@@ -97,7 +97,7 @@ pub enum Coverage {
 }
 
 /// A position closed by force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Liquidation {
     /// What was liquidated.
     pub instrument: InstrumentId,

@@ -1,0 +1,311 @@
+//! View `bars`: open, high, low, close, volume per instrument on seven time frames.
+//!
+//! A bar is a merge of partials, so a late print corrects it by the path that made it. A time frame without trades in which
+//! the venue was heard makes a flat bar at the last close; one in which it was not makes none. Flat bars go on for a day (or
+//! one bar, whichever is longer) after the last trade. Open bars are published every `open_bars_every_ms`, closed ones at
+//! once. A bar can be corrected until the correction horizon has passed its end, then it is forgotten here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use rustc_hash::FxHashMap;
+use timely::dataflow::StreamVec;
+
+use crate::config::Config;
+use crate::model::{Aggregate, Bar, Clock, DAY_MS, InstrumentId, Instruments, MINUTE_MS, Partial, SECOND_MS, Timeframe, Venue};
+use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+
+/// The view, and what others build on.
+pub struct Bars<'scope> {
+    /// The view: open bars as last published, closed bars.
+    pub bars: VecCollection<'scope, KnownAt, Bar, isize>,
+    /// Only bars whose end the watermark has passed, and their corrections.
+    pub closed: VecCollection<'scope, KnownAt, Bar, isize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Output {
+    Published(Bar),
+    Closed(Bar),
+}
+
+/// Maintains the bars of all instruments.
+pub fn bars<'scope>(
+    partials: StreamVec<'scope, KnownAt, Partial>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+    instruments: Arc<Instruments>,
+) -> Bars<'scope> {
+    let mut state = State::new(config, instruments);
+    let both = per_quantum(partials, clocks, "bars", move |known_at, partials, clocks, changes| {
+        state.quantum(known_at, &partials, clocks, changes);
+    });
+    Bars {
+        bars: both.clone().flat_map(|output| if let Output::Published(bar) = output { Some(bar) } else { None }),
+        closed: both.flat_map(|output| if let Output::Closed(bar) = output { Some(bar) } else { None }),
+    }
+}
+
+type Key = (usize, usize, i64); // instrument, time frame, opening time
+
+struct State {
+    horizon_ms: i64,
+    open_bars_every_ms: u64,
+    watermarks: Watermarks,
+    names: Arc<Instruments>,
+    index: FxHashMap<InstrumentId, usize>,
+    instruments: Vec<InstrumentBars>,
+    /// Per venue and time frame: the bars during which it was heard.
+    heard: BTreeMap<(Venue, usize), BTreeSet<i64>>,
+    /// Per venue and time frame: bars that end by here were closed.
+    closed_to: BTreeMap<(Venue, usize), i64>,
+    dirty: BTreeSet<Key>,
+    published_at: KnownAt,
+    forgotten_to: i64,
+}
+
+struct InstrumentBars {
+    id: InstrumentId,
+    venue: Venue,
+    frames: [BTreeMap<i64, Entry>; Timeframe::ALL.len()],
+}
+
+struct Entry {
+    /// `None`: a flat bar.
+    prints: Option<Aggregate>,
+    bar: Bar,
+    published: Option<Bar>,
+    closed: Option<Bar>,
+}
+
+impl State {
+    fn new(config: &Config, names: Arc<Instruments>) -> Self {
+        Self {
+            horizon_ms: config.correction_horizon_ms,
+            open_bars_every_ms: config.open_bars_every_ms.max(1),
+            watermarks: Watermarks::new(config.lateness_ms),
+            names,
+            index: FxHashMap::default(),
+            instruments: Vec::new(),
+            heard: BTreeMap::new(),
+            closed_to: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            published_at: 0,
+            forgotten_to: NEVER,
+        }
+    }
+
+    fn quantum(&mut self, known_at: KnownAt, partials: &[Partial], clocks: &[Clock], changes: &mut Vec<(Output, isize)>) {
+        self.hear(clocks);
+        for partial in partials {
+            self.add(partial);
+        }
+        self.watermarks.advance(clocks);
+        self.close();
+        self.publish(known_at, clocks.contains(&Clock::Flush), changes);
+        self.forget();
+    }
+
+    fn add(&mut self, partial: &Partial) {
+        let Some(at) = self.find(partial.instrument) else { return };
+        for (frame, timeframe) in Timeframe::ALL.into_iter().enumerate() {
+            let open_ts = timeframe.open_of(partial.second * SECOND_MS);
+            match self.instruments[at].frames[frame].get_mut(&open_ts) {
+                Some(Entry { prints: Some(prints), .. }) => prints.merge(&partial.prints),
+                Some(flat) => flat.prints = Some(partial.prints),
+                None => {
+                    let bar = to_bar(partial.instrument, timeframe, open_ts, &partial.prints);
+                    let entry = Entry { prints: Some(partial.prints), bar, published: None, closed: None };
+                    self.instruments[at].frames[frame].insert(open_ts, entry);
+                }
+            }
+            self.refresh(at, frame, open_ts);
+        }
+    }
+
+    fn find(&mut self, id: InstrumentId) -> Option<usize> {
+        if let Some(&at) = self.index.get(&id) {
+            return Some(at);
+        }
+        let venue = self.names.get(id)?.venue;
+        self.instruments.push(InstrumentBars { id, venue, frames: std::array::from_fn(|_| BTreeMap::new()) });
+        self.index.insert(id, self.instruments.len() - 1);
+        Some(self.instruments.len() - 1)
+    }
+
+    /// Recomputes a traded bar, and the flat ones up to the next traded one.
+    fn refresh(&mut self, at: usize, frame: usize, open_ts: i64) {
+        let InstrumentBars { id, venue, frames } = &mut self.instruments[at];
+        let timeframe = Timeframe::ALL[frame];
+        let bars = &mut frames[frame];
+        let Some(Entry { prints: Some(prints), bar, .. }) = bars.get_mut(&open_ts) else { return };
+        *bar = to_bar(*id, timeframe, open_ts, prints);
+        let close = bar.close;
+        self.dirty.insert((at, frame, open_ts));
+        let closed_to = self.closed_to.get(&(*venue, frame)).copied().unwrap_or(NEVER);
+        let next = open_ts + timeframe.ms();
+        if next + timeframe.ms() > closed_to {
+            return; // the usual case: no later bar is closed, so none is flat
+        }
+        let Some(heard) = self.heard.get(&(*venue, frame)) else { return };
+        for &flat_ts in heard.range(next..open_ts + flat_limit(timeframe)) {
+            let is_traded = bars.get(&flat_ts).is_some_and(|entry| entry.prints.is_some());
+            if is_traded || flat_ts + timeframe.ms() > closed_to {
+                break;
+            }
+            let flat = flat_bar(*id, timeframe, flat_ts, close);
+            bars.entry(flat_ts).or_insert(Entry { prints: None, bar: flat, published: None, closed: None }).bar = flat;
+            self.dirty.insert((at, frame, flat_ts));
+        }
+    }
+
+    /// Notes the bars in which venues were heard. One that had been closed unheard may now need flat bars.
+    fn hear(&mut self, clocks: &[Clock]) {
+        for clock in clocks {
+            let Clock::Active { venue, minute, .. } = *clock else { continue };
+            if minute < self.watermarks.of(venue) - self.horizon_ms - DAY_MS {
+                continue;
+            }
+            for (frame, timeframe) in Timeframe::ALL.into_iter().enumerate() {
+                let open_ts = timeframe.open_of(minute);
+                let is_new = self.heard.entry((venue, frame)).or_default().insert(open_ts);
+                let closed_to = self.closed_to.get(&(venue, frame)).copied().unwrap_or(NEVER);
+                if is_new && open_ts + timeframe.ms() <= closed_to {
+                    self.add_flat_bars(venue, frame, open_ts);
+                }
+            }
+        }
+    }
+
+    /// Closes bars whose end the watermark has passed: instruments that did not trade in them get flat ones.
+    fn close(&mut self) {
+        let mut closing = Vec::new();
+        for (&(venue, frame), heard) in &self.heard {
+            let watermark = self.watermarks.of(venue);
+            let end = Timeframe::ALL[frame].open_of(watermark);
+            let closed_to = self.closed_to.entry((venue, frame)).or_insert(NEVER);
+            if end > *closed_to {
+                let before = std::mem::replace(closed_to, end);
+                let first = before.max(watermark - self.horizon_ms - 8 * DAY_MS);
+                closing.push((venue, frame, first, end, heard.range(first.min(end)..end).copied().collect::<Vec<_>>()));
+            }
+        }
+        for (venue, frame, first, end, heard) in closing {
+            for (at, instrument) in self.instruments.iter().enumerate() {
+                if instrument.venue == venue {
+                    let traded = instrument.frames[frame].range(first..end).map(|(&open_ts, _)| (at, frame, open_ts));
+                    self.dirty.extend(traded);
+                }
+            }
+            for open_ts in heard {
+                self.add_flat_bars(venue, frame, open_ts);
+            }
+        }
+    }
+
+    fn add_flat_bars(&mut self, venue: Venue, frame: usize, open_ts: i64) {
+        let timeframe = Timeframe::ALL[frame];
+        for (at, instrument) in self.instruments.iter_mut().enumerate() {
+            if instrument.venue != venue || instrument.frames[frame].contains_key(&open_ts) {
+                continue;
+            }
+            let traded = instrument.frames[frame].range(..open_ts).rev().find(|(_, entry)| entry.prints.is_some());
+            let Some((_, last)) = traded.filter(|&(&ts, _)| open_ts - ts < flat_limit(timeframe)) else { continue };
+            let bar = flat_bar(instrument.id, timeframe, open_ts, last.bar.close);
+            instrument.frames[frame].insert(open_ts, Entry { prints: None, bar, published: None, closed: None });
+            self.dirty.insert((at, frame, open_ts));
+        }
+    }
+
+    fn publish(&mut self, known_at: KnownAt, flush: bool, changes: &mut Vec<(Output, isize)>) {
+        let every = self.open_bars_every_ms;
+        let open_too = flush || known_at / every > self.published_at / every;
+        if open_too {
+            self.published_at = known_at;
+        }
+        let mut still_open = BTreeSet::new();
+        for key in std::mem::take(&mut self.dirty) {
+            let (at, frame, open_ts) = key;
+            let instrument = &mut self.instruments[at];
+            let Some(entry) = instrument.frames[frame].get_mut(&open_ts) else { continue };
+            let closed_to = self.closed_to.get(&(instrument.venue, frame)).copied().unwrap_or(NEVER);
+            let is_closed = open_ts + Timeframe::ALL[frame].ms() <= closed_to;
+            if is_closed {
+                replace(entry.closed, Some(entry.bar), Output::Closed, changes);
+                entry.closed = Some(entry.bar);
+            }
+            if is_closed || open_too {
+                replace(entry.published, Some(entry.bar), Output::Published, changes);
+                entry.published = Some(entry.bar);
+            } else {
+                still_open.insert(key);
+            }
+        }
+        self.dirty = still_open;
+    }
+
+    /// Drops bars that can no longer change, but for the last traded one, whose close flat bars need.
+    fn forget(&mut self) {
+        let newest = Venue::ALL.into_iter().map(|venue| self.watermarks.of(venue)).max().unwrap_or(NEVER);
+        if newest < self.forgotten_to + MINUTE_MS {
+            return;
+        }
+        self.forgotten_to = newest;
+        for instrument in &mut self.instruments {
+            let limit = self.watermarks.of(instrument.venue) - self.horizon_ms;
+            for (bars, timeframe) in instrument.frames.iter_mut().zip(Timeframe::ALL) {
+                let is_past = |open_ts: i64| open_ts + timeframe.ms() <= limit;
+                while bars.first_key_value().is_some_and(|(&first, entry)| {
+                    let next_traded = || bars.iter().skip(1).find(|(_, next)| next.prints.is_some());
+                    is_past(first) && (entry.prints.is_none() || next_traded().is_some_and(|(&next, _)| is_past(next)))
+                }) {
+                    bars.pop_first();
+                }
+            }
+        }
+        for (&(venue, frame), heard) in &mut self.heard {
+            let limit = self.watermarks.of(venue) - self.horizon_ms - flat_limit(Timeframe::ALL[frame]);
+            while heard.first().is_some_and(|&first| first + Timeframe::ALL[frame].ms() <= limit) {
+                heard.pop_first();
+            }
+        }
+    }
+}
+
+fn flat_limit(timeframe: Timeframe) -> i64 {
+    DAY_MS.max(2 * timeframe.ms())
+}
+
+fn to_bar(instrument: InstrumentId, timeframe: Timeframe, ts: i64, prints: &Aggregate) -> Bar {
+    Bar {
+        instrument,
+        timeframe,
+        ts,
+        open: prints.open.1,
+        high: prints.high,
+        low: prints.low,
+        close: prints.close.1,
+        volume: prints.volume,
+        notional: prints.notional,
+        taker_buy_volume: prints.taker_buy_volume,
+        trades: prints.trades,
+    }
+}
+
+fn flat_bar(instrument: InstrumentId, timeframe: Timeframe, ts: i64, close: crate::fixed::Price) -> Bar {
+    use crate::fixed::{Notional, Quantity};
+    Bar {
+        instrument,
+        timeframe,
+        ts,
+        open: close,
+        high: close,
+        low: close,
+        close,
+        volume: Quantity(0),
+        notional: Notional(0),
+        taker_buy_volume: Quantity(0),
+        trades: 0,
+    }
+}

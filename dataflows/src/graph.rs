@@ -1,0 +1,76 @@
+//! Where the views meet: the whole dataflow on one page.
+//!
+//! ```text
+//! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ──────┐
+//!                     │   klines ───┴▶ kline_checks     ├▶ signals
+//!                     ├▶ liquidations, windows          │
+//!                     ├▶ cascades ◀ prices ─────────────┘
+//!                     └▶ funding, open_interest
+//! ```
+//!
+//! To add a view: one file with one function from collections to a collection, and one line here.
+
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::Broadcast;
+
+use crate::config::Config;
+use crate::hot::{Counters, base};
+use crate::model::{
+    Bar, Cascade, Clock, FundingRow, Instruments, KlineCheck, LateEvent, LiquidationRow, LiquidationWindow, OpenInterestRow,
+    Signal, Tick, Volatility,
+};
+use crate::operators::{KnownAt, per_quantum};
+use crate::{bars, cascades, kline_checks, liquidations, quotes, signals, volatility};
+
+/// A view: its changes, each instrument's on one worker.
+pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
+
+/// Every view.
+#[allow(missing_docs)]
+pub struct Views<'scope> {
+    pub bars: View<'scope, Bar>,
+    pub liquidations: View<'scope, LiquidationRow>,
+    pub liquidation_windows: View<'scope, LiquidationWindow>,
+    pub cascades: View<'scope, Cascade>,
+    pub volatility: View<'scope, Volatility>,
+    pub funding: View<'scope, FundingRow>,
+    pub open_interest: View<'scope, OpenInterestRow>,
+    pub kline_checks: View<'scope, KlineCheck>,
+    pub late_events: View<'scope, LateEvent>,
+    pub signals: View<'scope, Signal>,
+}
+
+/// Builds the dataflow behind `ticks` and `clocks`, which may lie on any worker.
+pub fn build<'scope>(
+    ticks: StreamVec<'scope, KnownAt, Tick>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+    instruments: &Arc<Instruments>,
+    counters: &Arc<Counters>,
+) -> Views<'scope> {
+    let clocks = clocks.broadcast();
+    let names = || Arc::clone(instruments);
+
+    let base = base(ticks, clocks.clone(), config, names(), Arc::clone(counters));
+    let bars = bars::bars(base.partials.clone(), clocks.clone(), config, names());
+    let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
+    let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
+    let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
+    Views {
+        kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config),
+        liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
+        liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
+        signals: signals::signals(cascades.clone(), volatility.clone(), clocks.clone(), config),
+        late_events: per_quantum(base.late, clocks, "late_events", |_, events, _, changes| {
+            changes.extend(events.into_iter().map(|event| (event, 1)));
+        }),
+        bars: bars.bars,
+        cascades,
+        volatility,
+        funding: quotes.funding,
+        open_interest: quotes.open_interest,
+    }
+}

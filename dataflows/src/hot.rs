@@ -1,0 +1,275 @@
+//! The hot path: ticks become base rows.
+//!
+//! All copies of an instrument's events meet on one worker, where repeats are dropped, late ones listed, and market prints
+//! summed to one [`Partial`] per (instrument, event second) and quantum. What leaves is thousands of rows a second at most,
+//! however busy the market. No allocation per event, no lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rustc_hash::FxHashMap;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use crate::config::Config;
+use crate::model::{
+    Aggregate, Clock, FundingKind, InstrumentId, Instruments, Kline, LateEvent, LateStream, Liquidation, Partial, SECOND_MS,
+    Tick, Trade, TradeKind, Venue,
+};
+use crate::operators::{KnownAt, NEVER, Watermarks};
+use crate::prints::{SeenNames, SeenPrints};
+
+/// What became of ticks, over all workers. Every tick is used or counted here.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Market prints that went into bars.
+    pub prints: AtomicU64,
+    /// Prints and liquidations that had been seen before.
+    pub duplicates: AtomicU64,
+    /// Insurance-fund, auto-deleveraging and block prints, kept out of the bars.
+    pub off_book: AtomicU64,
+    /// Events that came after the watermark and were applied.
+    pub late: AtomicU64,
+    /// Events that came after the correction horizon and were only listed.
+    pub too_late: AtomicU64,
+}
+
+/// The base rows of one quantum, one stream a kind. Each instrument's rows are on one worker.
+pub struct Base<'scope> {
+    /// Sums of market prints.
+    pub partials: StreamVec<'scope, KnownAt, Partial>,
+    /// Liquidations, each once.
+    pub liquidations: StreamVec<'scope, KnownAt, Liquidation>,
+    /// Mark prices, funding rates, open interest; repeats are harmless.
+    pub quotes: StreamVec<'scope, KnownAt, Tick>,
+    /// Closed venue bars; repeats are harmless.
+    pub klines: StreamVec<'scope, KnownAt, Kline>,
+    /// Events that came late.
+    pub late: StreamVec<'scope, KnownAt, LateEvent>,
+}
+
+/// Turns ticks into base rows. `clocks` must have reached every worker.
+pub fn base<'scope>(
+    ticks: StreamVec<'scope, KnownAt, Tick>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+    instruments: Arc<Instruments>,
+    counters: Arc<Counters>,
+) -> Base<'scope> {
+    let mut builder = OperatorBuilder::new("base rows".to_owned(), ticks.scope());
+    let mut ticks = builder.new_input(ticks, Exchange::new(|tick: &Tick| tick.instrument().0));
+    let mut clocks = builder.new_input(clocks, Pipeline);
+    let (partials_out, partials) = builder.new_output();
+    let (liquidations_out, liquidations) = builder.new_output();
+    let (quotes_out, quotes) = builder.new_output();
+    let (klines_out, klines) = builder.new_output();
+    let (late_out, late) = builder.new_output();
+    let mut hot = Hot::new(config, instruments, counters);
+
+    builder.build(move |_capabilities| {
+        let mut partials_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Partial>>>::from(partials_out);
+        let mut liquidations_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Liquidation>>>::from(liquidations_out);
+        let mut quotes_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Tick>>>::from(quotes_out);
+        let mut klines_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Kline>>>::from(klines_out);
+        let mut late_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<LateEvent>>>::from(late_out);
+        let mut waiting: BTreeMap<KnownAt, Quantum> = BTreeMap::new();
+        move |frontiers| {
+            ticks.for_each(|capability, batch| {
+                let quantum = waiting.entry(*capability.time()).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
+                quantum.ticks.push(std::mem::take(batch));
+            });
+            clocks.for_each(|capability, batch| {
+                let quantum = waiting.entry(*capability.time()).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
+                quantum.clocks.append(batch);
+            });
+            while let Some(entry) = waiting.first_entry() {
+                if frontiers.iter().any(|frontier| frontier.less_equal(entry.key())) {
+                    break;
+                }
+                let Quantum { capabilities, ticks, clocks } = entry.remove();
+                hot.quantum(ticks, &clocks);
+                partials_out.activate().session(&capabilities[0]).give_iterator(hot.partials.drain(..));
+                liquidations_out.activate().session(&capabilities[1]).give_iterator(hot.liquidations.drain(..));
+                quotes_out.activate().session(&capabilities[2]).give_iterator(hot.quotes.drain(..));
+                klines_out.activate().session(&capabilities[3]).give_iterator(hot.klines.drain(..));
+                late_out.activate().session(&capabilities[4]).give_iterator(hot.late.drain(..));
+            }
+        }
+    });
+    Base { partials, liquidations, quotes, klines, late }
+}
+
+struct Quantum {
+    capabilities: [Capability<KnownAt>; 5],
+    ticks: Vec<Vec<Tick>>,
+    clocks: Vec<Clock>,
+}
+
+impl Quantum {
+    fn new(retain: impl FnMut(usize) -> Capability<KnownAt>) -> Self {
+        Self { capabilities: std::array::from_fn(retain), ticks: Vec::new(), clocks: Vec::new() }
+    }
+}
+
+/// The state of one worker's instruments, and the rows of the quantum at hand.
+struct Hot {
+    horizon_ms: i64,
+    watermarks: Watermarks,
+    names: Arc<Instruments>,
+    counters: Arc<Counters>,
+    index: FxHashMap<InstrumentId, usize>,
+    instruments: Vec<HotInstrument>,
+    touched: Vec<usize>,
+    late_seq: FxHashMap<(Venue, LateStream), u64>,
+    forgotten_to: i64,
+    partials: Vec<Partial>,
+    liquidations: Vec<Liquidation>,
+    quotes: Vec<Tick>,
+    klines: Vec<Kline>,
+    late: Vec<LateEvent>,
+}
+
+struct HotInstrument {
+    id: InstrumentId,
+    venue: Venue,
+    prints: SeenPrints,
+    liquidations: SeenNames<Liquidation>,
+    /// Sums of this quantum by event second, the latest last. Nearly always one or two.
+    open: Vec<(i64, Aggregate)>,
+}
+
+impl Hot {
+    fn new(config: &Config, names: Arc<Instruments>, counters: Arc<Counters>) -> Self {
+        Self {
+            horizon_ms: config.correction_horizon_ms,
+            watermarks: Watermarks::new(config.lateness_ms),
+            names,
+            counters,
+            index: FxHashMap::default(),
+            instruments: Vec::new(),
+            touched: Vec::new(),
+            late_seq: FxHashMap::default(),
+            forgotten_to: NEVER,
+            partials: Vec::new(),
+            liquidations: Vec::new(),
+            quotes: Vec::new(),
+            klines: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Lateness is judged by the watermarks before this quantum, so the order inside it does not matter.
+    fn quantum(&mut self, ticks: Vec<Vec<Tick>>, clocks: &[Clock]) {
+        self.late_seq.clear();
+        let mut at = usize::MAX;
+        let (mut prints, mut duplicates, mut off_book) = (0, 0, 0);
+        for tick in ticks.into_iter().flatten() {
+            let id = tick.instrument();
+            if self.instruments.get(at).is_none_or(|known| known.id != id) {
+                let Some(found) = self.find(id) else { continue };
+                at = found;
+            }
+            if self.is_too_late(at, &tick) {
+                continue;
+            }
+            let instrument = &mut self.instruments[at];
+            match tick {
+                Tick::Trade(trade) if !instrument.prints.insert(&trade) => duplicates += 1,
+                Tick::Trade(trade) if trade.kind != TradeKind::Market => off_book += 1,
+                Tick::Trade(trade) => {
+                    prints += 1;
+                    if instrument.open.is_empty() {
+                        self.touched.push(at);
+                    }
+                    instrument.add(&trade);
+                }
+                Tick::Liquidation(event) if !instrument.liquidations.insert(event.ts, event) => duplicates += 1,
+                Tick::Liquidation(event) => self.liquidations.push(event),
+                Tick::Kline(kline) if kline.closed => self.klines.push(*kline),
+                Tick::Kline(_) => {}
+                quote => self.quotes.push(quote),
+            }
+        }
+        self.counters.prints.fetch_add(prints, Relaxed);
+        self.counters.duplicates.fetch_add(duplicates, Relaxed);
+        self.counters.off_book.fetch_add(off_book, Relaxed);
+        for at in self.touched.drain(..) {
+            let HotInstrument { id, open, .. } = &mut self.instruments[at];
+            self.partials.extend(open.drain(..).map(|(second, prints)| Partial { instrument: *id, second, prints }));
+        }
+        self.watermarks.advance(clocks);
+        self.forget();
+    }
+
+    fn find(&mut self, id: InstrumentId) -> Option<usize> {
+        if let Some(&at) = self.index.get(&id) {
+            return Some(at);
+        }
+        let venue = self.names.get(id)?.venue; // every parser interns an instrument before it names it in a tick
+        let at = self.instruments.len();
+        self.instruments.push(HotInstrument {
+            id,
+            venue,
+            prints: SeenPrints::default(),
+            liquidations: SeenNames::default(),
+            open: Vec::new(),
+        });
+        self.index.insert(id, at);
+        Some(at)
+    }
+
+    /// Lists a late event. True: it is beyond the horizon and must not be applied. Settled funding and venue bars speak of the
+    /// past by nature.
+    fn is_too_late(&mut self, at: usize, tick: &Tick) -> bool {
+        let (venue, ts) = (self.instruments[at].venue, tick.ts());
+        let watermark = self.watermarks.of(venue);
+        if ts >= watermark {
+            return false;
+        }
+        let stream = match tick {
+            Tick::Trade(_) => LateStream::Trades,
+            Tick::Liquidation(_) => LateStream::Liquidations,
+            Tick::Mark(_) => LateStream::Mark,
+            Tick::Funding(funding) if funding.kind == FundingKind::Settled => return false,
+            Tick::Funding(_) => LateStream::Funding,
+            Tick::OpenInterest(_) => LateStream::OpenInterest,
+            Tick::Kline(_) => return false,
+        };
+        let too_late = ts < watermark - self.horizon_ms;
+        let counter = if too_late { &self.counters.too_late } else { &self.counters.late };
+        counter.fetch_add(1, Relaxed);
+        let seq = self.late_seq.entry((venue, stream)).or_default();
+        self.late.push(LateEvent { venue, instrument: tick.instrument(), stream, ts, seq: *seq, applied: !too_late });
+        *seq += 1;
+        too_late
+    }
+
+    /// Names that can no longer matter are dropped once a minute of event time.
+    fn forget(&mut self) {
+        let newest = Venue::ALL.into_iter().map(|venue| self.watermarks.of(venue)).max().unwrap_or(NEVER);
+        if newest - self.forgotten_to < 60 * SECOND_MS {
+            return;
+        }
+        self.forgotten_to = newest;
+        for instrument in &mut self.instruments {
+            let limit = self.watermarks.of(instrument.venue) - self.horizon_ms;
+            instrument.prints.forget_before(limit);
+            instrument.liquidations.forget_before(limit);
+        }
+    }
+}
+
+impl HotInstrument {
+    fn add(&mut self, trade: &Trade) {
+        let (second, prints) = (trade.ts.div_euclid(SECOND_MS), Aggregate::of(trade));
+        match self.open.iter_mut().rev().find(|(open, _)| *open == second) {
+            Some((_, sums)) => sums.merge(&prints),
+            None => self.open.push((second, prints)),
+        }
+    }
+}

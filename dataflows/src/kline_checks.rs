@@ -1,0 +1,88 @@
+//! View `kline_checks`: the venue's closed bars against our own.
+//!
+//! One row for each closed bar that both know, saying whether all fields agree. A disagreement means that one of the two missed
+//! prints; which one, the number of trades tells. Kept until the correction horizon has passed the bar's end.
+
+use std::collections::BTreeMap;
+
+use differential_dataflow::VecCollection;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::Map;
+
+use crate::config::Config;
+use crate::model::{Bar, Change, Clock, InstrumentId, Kline, KlineCheck, Timeframe};
+use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+
+#[derive(Clone)]
+enum Input {
+    Kline(Kline),
+    Bar(Change<Bar>),
+}
+
+/// The pairs of one time frame, by opening time and instrument.
+type Pairs = BTreeMap<(i64, InstrumentId), Pair>;
+
+#[derive(Default)]
+struct Pair {
+    kline: Option<Kline>,
+    bar: Option<Bar>,
+    row: Option<KlineCheck>,
+}
+
+/// Compares closed venue bars with closed bars of ours.
+pub fn kline_checks<'scope>(
+    klines: StreamVec<'scope, KnownAt, Kline>,
+    closed: VecCollection<'scope, KnownAt, Bar, isize>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+) -> VecCollection<'scope, KnownAt, KlineCheck, isize> {
+    let horizon_ms = config.correction_horizon_ms;
+    let mut pairs: [Pairs; Timeframe::ALL.len()] = Default::default();
+    let mut newest = NEVER;
+    let input = klines.map(Input::Kline).concat(closed.inner.map(Input::Bar));
+    per_quantum(input, clocks, "kline_checks", move |_known_at, mut input, _clocks, changes| {
+        // A correction is (old, −1) and (new, +1), in either order: take away before adding.
+        input.sort_unstable_by_key(|item| if let Input::Bar((_, _, diff)) = item { *diff } else { 0 });
+        let mut touched = Vec::new();
+        for item in input {
+            let (timeframe, key) = match &item {
+                Input::Kline(kline) => (kline.timeframe, (kline.open_ts, kline.instrument)),
+                Input::Bar((bar, _, _)) => (bar.timeframe, (bar.ts, bar.instrument)),
+            };
+            let pair = pairs[timeframe as usize].entry(key).or_default();
+            match item {
+                // A venue that corrects itself: the later statement holds, whatever the order of arrival.
+                Input::Kline(kline) => {
+                    let known = pair.kline.filter(|known| (known.ts, known) > (kline.ts, &kline));
+                    pair.kline = Some(known.unwrap_or(kline));
+                }
+                Input::Bar((bar, _, diff)) => pair.bar = (diff > 0).then_some(bar),
+            }
+            newest = newest.max(key.0);
+            touched.push((timeframe, key));
+        }
+        for (timeframe, key) in touched {
+            let Some(pair) = pairs[timeframe as usize].get_mut(&key) else { continue };
+            let row = pair.bar.zip(pair.kline).map(|(bar, kline)| compare(bar, &kline));
+            replace(pair.row, row, |row| row, changes);
+            pair.row = row;
+        }
+        for (pairs, timeframe) in pairs.iter_mut().zip(Timeframe::ALL) {
+            let limit = newest - horizon_ms - timeframe.ms();
+            while pairs.first_key_value().is_some_and(|(&(open_ts, _), _)| open_ts < limit) {
+                pairs.pop_first();
+            }
+        }
+    })
+}
+
+fn compare(bar: Bar, kline: &Kline) -> KlineCheck {
+    let kline_ohlc = [kline.open, kline.high, kline.low, kline.close];
+    let agrees = kline_ohlc == [bar.open, bar.high, bar.low, bar.close]
+        && kline.volume == bar.volume
+        && kline.trades.is_none_or(|trades| trades == bar.trades)
+        && kline.notional.is_none_or(|notional| notional == bar.notional)
+        && kline.taker_buy_volume.is_none_or(|volume| volume == bar.taker_buy_volume);
+    KlineCheck { bar, kline_ohlc, kline_volume: kline.volume, kline_trades: kline.trades, agrees }
+}

@@ -1,0 +1,185 @@
+//! Views `liquidations` (each event) and `liquidation_windows` (trailing sums, a row each full minute).
+//!
+//! An event belongs to the whole event second that holds it, and a window ending at `ts` covers the seconds in
+//! (ts − window, ts]. So windows that end at full minutes are unions of whole minute buckets, and a late event corrects the
+//! rows of the windows that hold it. A window in which nothing happened has no row.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use rustc_hash::FxHashMap;
+use timely::dataflow::StreamVec;
+
+use crate::config::Config;
+use crate::fixed::Notional;
+use crate::model::{
+    Clock, InstrumentId, Instruments, Liquidation, LiquidationRow, LiquidationWindow, MINUTE_MS, PositionSide, SECOND_MS, Venue,
+    Window,
+};
+use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+
+/// View `liquidations`: every event as a row.
+pub fn liquidations<'scope>(
+    events: StreamVec<'scope, KnownAt, Liquidation>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+) -> VecCollection<'scope, KnownAt, LiquidationRow, isize> {
+    per_quantum(events, clocks, "liquidations", |_known_at, events, _clocks, changes| {
+        changes.extend(events.into_iter().map(|event| (to_row(&event), 1)));
+    })
+}
+
+fn to_row(event: &Liquidation) -> LiquidationRow {
+    LiquidationRow {
+        instrument: event.instrument,
+        ts: event.ts,
+        position_side: event.position_side,
+        price: event.price,
+        qty: event.qty,
+        seq: event.seq,
+        price_kind: event.price_kind,
+        notional: event.price.notional(event.qty),
+        coverage: event.coverage,
+    }
+}
+
+/// Sums over liquidations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub long: Notional,
+    pub short: Notional,
+    pub count: u64,
+    pub largest: Notional,
+}
+
+impl Sums {
+    pub fn of(event: &Liquidation) -> Self {
+        let notional = event.price.notional(event.qty);
+        let (long, short) = match event.position_side {
+            PositionSide::Long => (notional, Notional(0)),
+            PositionSide::Short => (Notional(0), notional),
+        };
+        Self { long, short, count: 1, largest: notional }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.long += other.long;
+        self.short += other.short;
+        self.count += other.count;
+        self.largest = self.largest.max(other.largest);
+    }
+
+    /// Takes out what was merged. `largest` cannot be taken out and stays.
+    pub fn remove(&mut self, other: &Self) {
+        self.long = self.long - other.long;
+        self.short = self.short - other.short;
+        self.count -= other.count;
+    }
+
+    pub fn total(&self) -> Notional {
+        self.long + self.short
+    }
+}
+
+/// View `liquidation_windows`: for each full minute, the sums of the windows that end with it.
+pub fn liquidation_windows<'scope>(
+    events: StreamVec<'scope, KnownAt, Liquidation>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+    instruments: Arc<Instruments>,
+) -> VecCollection<'scope, KnownAt, LiquidationWindow, isize> {
+    let mut state = State {
+        horizon_minutes: config.correction_horizon_ms / MINUTE_MS + 1,
+        watermarks: Watermarks::new(config.lateness_ms),
+        names: instruments,
+        by_instrument: FxHashMap::default(),
+    };
+    per_quantum(events, clocks, "liquidation_windows", move |_known_at, events, clocks, changes| {
+        state.quantum(&events, clocks, changes);
+    })
+}
+
+struct State {
+    horizon_minutes: i64,
+    watermarks: Watermarks,
+    names: Arc<Instruments>,
+    by_instrument: FxHashMap<InstrumentId, Minutes>,
+}
+
+/// One instrument's minutes, numbered by their end: bucket m covers the seconds in (60 (m − 1), 60 m].
+struct Minutes {
+    venue: Venue,
+    buckets: BTreeMap<i64, Sums>,
+    /// Rows up to this minute are out.
+    closed_to: i64,
+    /// The rows that are out and can still change.
+    rows: BTreeMap<(i64, Window), LiquidationWindow>,
+    /// The earliest bucket that changed since rows were last made.
+    dirty_from: i64,
+}
+
+impl State {
+    fn quantum(&mut self, events: &[Liquidation], clocks: &[Clock], changes: &mut Vec<(LiquidationWindow, isize)>) {
+        for event in events {
+            let Some(instrument) = self.names.get(event.instrument) else { continue };
+            let minutes = self.by_instrument.entry(event.instrument).or_insert_with(|| Minutes::new(instrument.venue));
+            let second = event.ts.div_euclid(SECOND_MS);
+            let bucket = (second + 59).div_euclid(60);
+            minutes.buckets.entry(bucket).or_default().merge(&Sums::of(event));
+            minutes.dirty_from = minutes.dirty_from.min(bucket);
+        }
+        self.watermarks.advance(clocks);
+        for (&id, minutes) in &mut self.by_instrument {
+            // The second that a window ends with must be over.
+            let closed_to = (self.watermarks.of(minutes.venue) - SECOND_MS).div_euclid(MINUTE_MS);
+            minutes.make_rows(id, closed_to, self.horizon_minutes, changes);
+        }
+        self.by_instrument.retain(|_, minutes| !minutes.buckets.is_empty());
+    }
+}
+
+impl Minutes {
+    fn new(venue: Venue) -> Self {
+        Self { venue, buckets: BTreeMap::new(), closed_to: NEVER, rows: BTreeMap::new(), dirty_from: i64::MAX }
+    }
+
+    fn make_rows(&mut self, id: InstrumentId, closed_to: i64, horizon: i64, changes: &mut Vec<(LiquidationWindow, isize)>) {
+        let Some((&first, _)) = self.buckets.first_key_value() else { return };
+        let from = self.dirty_from.min(self.closed_to + 1).max(first);
+        if from <= closed_to {
+            for minute in from..=closed_to {
+                for window in Window::ALL {
+                    let row = self.row(id, window, minute);
+                    let key = (minute, window);
+                    let old = match row {
+                        Some(row) => self.rows.insert(key, row),
+                        None => self.rows.remove(&key),
+                    };
+                    replace(old, row, |row| row, changes);
+                }
+            }
+            self.dirty_from = i64::MAX;
+        }
+        if closed_to > self.closed_to {
+            self.closed_to = closed_to;
+            self.rows = self.rows.split_off(&(closed_to - horizon, Window::M1));
+            self.buckets = self.buckets.split_off(&(closed_to - horizon - Window::H4.secs() / 60));
+        }
+    }
+
+    fn row(&self, instrument: InstrumentId, window: Window, minute: i64) -> Option<LiquidationWindow> {
+        let mut sums = Sums::default();
+        for bucket in self.buckets.range(minute - window.secs() / 60 + 1..=minute) {
+            sums.merge(bucket.1);
+        }
+        (sums.count > 0).then_some(LiquidationWindow {
+            instrument,
+            window,
+            ts: minute * MINUTE_MS,
+            long_notional: sums.long,
+            short_notional: sums.short,
+            count: sums.count,
+            largest: sums.largest,
+        })
+    }
+}

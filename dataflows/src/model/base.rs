@@ -1,0 +1,72 @@
+//! Base rows: what the hot path makes of one quantum's ticks. All views start from them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{InstrumentId, Trade};
+use crate::fixed::{Notional, Price, Quantity};
+
+/// Orders prints of one instrument: event time, then the venue's own order.
+pub type PrintOrder = (i64, u64, u64);
+
+/// The market prints of one instrument in one event second that arrived in one quantum. Two of them add up with
+/// [`Aggregate::merge`], in any order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Partial {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// The event second, seconds since the epoch.
+    pub second: i64,
+    /// Their sums.
+    pub prints: Aggregate,
+}
+
+/// Sums over market prints. Merging is commutative and associative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// The first print.
+    pub open: (PrintOrder, Price),
+    /// The last print.
+    pub close: (PrintOrder, Price),
+    /// The highest price.
+    pub high: Price,
+    /// The lowest price.
+    pub low: Price,
+    /// Base units.
+    pub volume: Quantity,
+    /// Quote units.
+    pub notional: Notional,
+    /// Base units in which the aggressor bought.
+    pub taker_buy_volume: Quantity,
+    /// Fills.
+    pub trades: u64,
+}
+
+impl Aggregate {
+    /// Of one print.
+    #[must_use]
+    pub fn of(trade: &Trade) -> Self {
+        let print = ((trade.ts, trade.order.0, trade.order.1), trade.price);
+        Self {
+            open: print,
+            close: print,
+            high: trade.price,
+            low: trade.price,
+            volume: trade.qty,
+            notional: trade.price.notional(trade.qty),
+            taker_buy_volume: if trade.taker_buy { trade.qty } else { Quantity(0) },
+            trades: u64::from(trade.fills),
+        }
+    }
+
+    /// Adds other prints.
+    pub fn merge(&mut self, other: &Self) {
+        self.open = self.open.min(other.open);
+        self.close = self.close.max(other.close);
+        self.high = self.high.max(other.high);
+        self.low = self.low.min(other.low);
+        self.volume += other.volume;
+        self.notional += other.notional;
+        self.taker_buy_volume += other.taker_buy_volume;
+        self.trades = self.trades.saturating_add(other.trades);
+    }
+}
