@@ -1,0 +1,133 @@
+//! The feeder's side of the engine.
+
+use crossbeam_channel::Sender;
+use dataflows::model::Venue;
+
+use super::source::Wakers;
+use crate::frames::FrameBatch;
+
+/// To one worker.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Frames to parse. `known_at` is the knowledge time reached before them; venues fell silent at the times given.
+    Frames { batch: FrameBatch, known_at: u64, idle: Vec<(u64, Venue)> },
+    /// Nothing will be known before this any more.
+    Advance(u64),
+    /// Nothing came, but venues fell silent.
+    Idle(Vec<(u64, Venue)>),
+    /// The input ends.
+    Flush(u64),
+}
+
+/// Takes frames in order of arrival and deals them out.
+///
+/// Knowledge time is the end of the quantum in which a frame arrived, so that nothing is known before it came; it never
+/// falls, whatever the frames say.
+pub struct Input {
+    workers: Vec<Sender<Message>>,
+    wakers: Wakers,
+    quantum: Quantum,
+    idle_ns: i64,
+    known_at: u64,
+    next: usize,
+    heard_ns: [i64; Venue::ALL.len()],
+}
+
+/// How arrival is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quantum {
+    ns: i64,
+    ms: u64,
+}
+
+impl Quantum {
+    pub fn new(ms: u64) -> Self {
+        Self { ns: i64::try_from(ms).unwrap_or(1_000).max(1) * 1_000_000, ms: ms.max(1) }
+    }
+
+    /// The end of the quantum that holds `recv_ns`, UTC ms.
+    #[inline]
+    pub fn end_of(self, recv_ns: i64) -> u64 {
+        u64::try_from((recv_ns.max(0) - 1).div_euclid(self.ns) + 1).unwrap_or(0) * self.ms
+    }
+}
+
+const NOT_HEARD: i64 = i64::MIN;
+
+impl Input {
+    pub(super) fn new(workers: Vec<Sender<Message>>, wakers: Wakers, quantum_ms: u64, idle_ms: u64) -> Self {
+        Self {
+            workers,
+            wakers,
+            quantum: Quantum::new(quantum_ms),
+            idle_ns: i64::try_from(idle_ms).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000),
+            known_at: 0,
+            next: 0,
+            heard_ns: [NOT_HEARD; Venue::ALL.len()],
+        }
+    }
+
+    /// Hands frames to a worker. Waits while it has too much to do. False: the workers are gone.
+    #[must_use]
+    pub fn push(&mut self, batch: FrameBatch) -> bool {
+        let before = self.known_at;
+        let mut idle = Vec::new();
+        for frame in &batch.frames {
+            let known_at = self.quantum.end_of(frame.recv_ns);
+            if known_at > self.known_at {
+                self.known_at = known_at;
+                self.find_idle(frame.recv_ns, &mut idle);
+            }
+            let heard = &mut self.heard_ns[frame.venue as usize];
+            *heard = (*heard).max(frame.recv_ns);
+        }
+        let worker = self.next;
+        self.next = (self.next + 1) % self.workers.len();
+        let sent = self.send(worker, Message::Frames { batch, known_at: before, idle });
+        sent && (0..self.workers.len())
+            .filter(|&other| other != worker)
+            .all(|other| self.send(other, Message::Advance(self.known_at)))
+    }
+
+    /// Time passes without frames: knowledge time moves on, and venues that fell silent are let go. False: the workers are gone.
+    #[must_use]
+    pub fn heartbeat(&mut self, now_ns: i64) -> bool {
+        let known_at = self.quantum.end_of(now_ns);
+        if known_at <= self.known_at {
+            return true;
+        }
+        self.known_at = known_at;
+        let mut idle = Vec::new();
+        self.find_idle(now_ns, &mut idle);
+        let idle_told = idle.is_empty() || self.send(0, Message::Idle(idle));
+        idle_told && (0..self.workers.len()).all(|worker| self.send(worker, Message::Advance(known_at)))
+    }
+
+    /// Ends the input: everything heard is closed, the workers finish and stop.
+    pub fn finish(mut self) {
+        self.known_at += self.quantum.ms;
+        let _ = self.send(0, Message::Flush(self.known_at)); // workers that are gone have nothing to finish
+    }
+
+    fn send(&self, worker: usize, message: Message) -> bool {
+        let sent = self.workers[worker].send(message).is_ok();
+        self.wakers.wake(worker);
+        sent
+    }
+
+    fn find_idle(&mut self, now_ns: i64, idle: &mut Vec<(u64, Venue)>) {
+        for (venue, heard) in Venue::ALL.into_iter().zip(&mut self.heard_ns) {
+            if *heard != NOT_HEARD && now_ns.saturating_sub(*heard) > self.idle_ns {
+                *heard = NOT_HEARD;
+                idle.push((self.known_at, venue));
+            }
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.workers.clear();
+        self.wakers.wake_all();
+    }
+}

@@ -1,0 +1,173 @@
+//! The engine: the only place where a thread hands data to timely and back.
+//!
+//! [`Input`] is the feeder's side: it cuts arrival into quanta and deals batches out to workers in turn. Each worker parses
+//! its batches where timely calls it ([`source`]), runs the graph, and sends what the views changed to [`output`], where a
+//! collector puts the quanta together again. Every channel is bounded, so a slow store slows the feeder down and nothing piles up.
+
+mod input;
+mod output;
+mod source;
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use dataflows::graph;
+use dataflows::hot::Counters;
+use dataflows::model::{Changes, Instruments};
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::core::InspectCore;
+
+use crate::accounts::Accounts;
+use crate::store::edge::RejectedFrame;
+pub use input::Input;
+use input::Message;
+pub use output::Collector;
+pub use source::ParserFactory;
+
+/// Batches under way to one worker.
+const INPUT_BATCHES_MAX: usize = 4;
+/// Messages under way to the collector.
+const OUTPUT_MESSAGES_MAX: usize = 4_096;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Worker threads.
+    pub workers: usize,
+    /// Frames that arrive in one quantum share a timestamp.
+    pub quantum_ms: u64,
+    /// A venue that has been silent for so long no longer holds anything up.
+    pub idle_ms: u64,
+    /// What the views are told.
+    pub views: dataflows::config::Config,
+}
+
+/// What the workers say.
+#[derive(Debug)]
+enum Output {
+    Changes(Changes),
+    Rejected(RejectedFrame),
+    /// Every quantum before it is complete.
+    Progress(u64),
+}
+
+/// A running dataflow.
+pub struct Engine {
+    /// Where frames go in. Dropping it (or [`Input::finish`]) ends the run.
+    pub input: Input,
+    /// Where quanta come out, in order.
+    pub collector: Collector,
+    /// The workers.
+    pub running: Running,
+}
+
+/// The running workers and what they share.
+pub struct Running {
+    workers: JoinHandle<anyhow::Result<()>>,
+    /// What became of every frame.
+    pub accounts: Arc<Accounts>,
+    /// What became of ticks.
+    pub counters: Arc<Counters>,
+    /// The names behind the ids.
+    pub instruments: Arc<Instruments>,
+}
+
+impl Running {
+    /// Waits for the workers to finish; the input must have been finished and the collector be read meanwhile.
+    ///
+    /// # Errors
+    /// If a worker could not start or panicked.
+    pub fn join(self) -> anyhow::Result<()> {
+        self.workers.join().map_err(|panic| anyhow::anyhow!("a worker died: {}", panic_text(&*panic)))?
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// Starts the workers.
+///
+/// # Errors
+/// If there are no workers.
+pub fn start(settings: Settings, instruments: Arc<Instruments>, parsers: ParserFactory) -> anyhow::Result<Engine> {
+    anyhow::ensure!(settings.workers > 0, "an engine of 0 workers can do nothing; set engine.workers to 1 or more");
+    let accounts = Arc::new(Accounts::default());
+    let counters = Arc::new(Counters::default());
+    let (to_collector, from_workers) = bounded(OUTPUT_MESSAGES_MAX);
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..settings.workers).map(|_| bounded(INPUT_BATCHES_MAX)).unzip();
+    let wakers = source::Wakers::new(settings.workers);
+    let input = Input::new(senders, wakers.clone(), settings.quantum_ms, settings.idle_ms);
+    let collector = Collector::new(from_workers);
+    let running = {
+        let (accounts, counters, instruments) = (accounts.clone(), counters.clone(), instruments.clone());
+        let work = move || run(&settings, receivers, wakers, to_collector, parsers, accounts, counters, instruments);
+        std::thread::Builder::new().name("engine".into()).spawn(work).context("starting the engine's thread")?
+    };
+    Ok(Engine { input, collector, running: Running { workers: running, accounts, counters, instruments } })
+}
+
+#[allow(clippy::too_many_arguments)] // the wiring of one thread, called once
+fn run(
+    settings: &Settings,
+    receivers: Vec<Receiver<Message>>,
+    wakers: source::Wakers,
+    to_collector: Sender<Output>,
+    parsers: ParserFactory,
+    accounts: Arc<Accounts>,
+    counters: Arc<Counters>,
+    instruments: Arc<Instruments>,
+) -> anyhow::Result<()> {
+    let receivers: Arc<Mutex<Vec<Option<Receiver<Message>>>>> = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect()));
+    let views_config = settings.views.clone();
+    let quantum = input::Quantum::new(settings.quantum_ms);
+    let guards = timely::execute(timely::Config::process(settings.workers), move |worker| {
+        let index = worker.index();
+        let input = receivers.lock().ok().and_then(|mut receivers| receivers.get_mut(index)?.take());
+        let probe = ProbeHandle::new();
+        let out = to_collector.clone();
+        worker.dataflow::<u64, _, _>(|scope| {
+            let parser = source::Parsing { parsers: parsers.clone(), accounts: accounts.clone(), rejected: out.clone(), quantum };
+            let (ticks, clocks) = source::source(scope, input, &wakers, parser);
+            let views = graph::build(ticks, clocks, &views_config, &instruments, &counters);
+            macro_rules! send {
+                ($($view:ident => $kind:ident),* $(,)?) => {$(
+                    let sender = out.clone();
+                    views.$view.inner
+                        .inspect_container(move |event| if let Ok((_, changes)) = event {
+                            // The collector is gone only when the run is being torn down.
+                            let _ = sender.send(Output::Changes(Changes::$kind(changes.clone())));
+                        })
+                        .probe_with(&probe);
+                )*};
+            }
+            send! {
+                bars => Bars, liquidations => Liquidations, liquidation_windows => LiquidationWindows, cascades => Cascades,
+                volatility => Volatility, funding => Funding, open_interest => OpenInterest, kline_checks => KlineChecks,
+                late_events => LateEvents, signals => Signals,
+            }
+        });
+        let mut told = 0;
+        while !probe.done() {
+            worker.step_or_park(None);
+            // One worker's probe speaks for all: progress is global, and their sends came before it.
+            let complete = probe.with_frontier(|frontier| frontier.first().copied());
+            if index == 0 && complete.is_some_and(|to| to > told) {
+                told = complete.unwrap_or(told);
+                let _ = out.send(Output::Progress(told));
+            }
+        }
+        if index == 0 {
+            let _ = out.send(Output::Progress(u64::MAX));
+        }
+    })
+    .map_err(|error| anyhow::anyhow!("starting {} workers: {error}", settings.workers))?;
+    for result in guards.join() {
+        result.map_err(|error| anyhow::anyhow!("a worker died: {error}"))?;
+    }
+    Ok(())
+}

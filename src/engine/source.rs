@@ -1,0 +1,305 @@
+//! The source operator: frames become ticks where timely calls for them, on every worker.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use dataflows::model::{Clock, FundingKind, MINUTE_MS, Tick, Venue};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+use timely::scheduling::SyncActivator;
+
+use super::Output;
+use super::input::{Message, Quantum};
+use crate::accounts::{Accounts, Fate, Tally};
+use crate::feeds::{Outcome, Parser};
+use crate::frames::{Defect, EXCERPT_BYTES_MAX, FrameBatch, FrameRef};
+use crate::store::edge::RejectedFrame;
+
+/// Makes a worker's parser of a venue; `None`: there is none.
+pub type ParserFactory = Arc<dyn Fn(Venue) -> Option<Box<dyn Parser>> + Send + Sync>;
+
+/// Ticks go on in containers of about this many.
+const TICKS_PER_CONTAINER: usize = 1_024;
+
+/// Wakes sleeping workers.
+#[derive(Clone)]
+pub(super) struct Wakers(Arc<Vec<Mutex<Option<SyncActivator>>>>);
+
+impl Wakers {
+    pub fn new(workers: usize) -> Self {
+        Self(Arc::new((0..workers).map(|_| Mutex::new(None)).collect()))
+    }
+
+    pub fn wake(&self, worker: usize) {
+        if let Some(waker) = self.0[worker].lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let _ = waker.activate(); // fails only when the worker is gone
+        }
+    }
+
+    pub fn wake_all(&self) {
+        (0..self.0.len()).for_each(|worker| self.wake(worker));
+    }
+}
+
+/// What the source needs beside its input.
+pub(super) struct Parsing {
+    pub parsers: ParserFactory,
+    pub accounts: Arc<Accounts>,
+    pub rejected: Sender<Output>,
+    pub quantum: Quantum,
+}
+
+/// Reads `input` until it is closed.
+pub(super) fn source<'scope>(
+    scope: Scope<'scope, u64>,
+    input: Option<Receiver<Message>>,
+    wakers: &Wakers,
+    parsing: Parsing,
+) -> (StreamVec<'scope, u64, Tick>, StreamVec<'scope, u64, Clock>) {
+    let mut builder = OperatorBuilder::new("frames".to_owned(), scope);
+    let worker = scope.worker();
+    let address = builder.operator_info().address;
+    let (ticks_out, ticks) = builder.new_output();
+    let (clocks_out, clocks) = builder.new_output();
+    *wakers.0[worker.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.sync_activator_for(address.to_vec()));
+    let activator = worker.activator_for(address);
+
+    builder.build(move |capabilities| {
+        let mut ticks_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Tick>>>::from(ticks_out);
+        let mut clocks_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Clock>>>::from(clocks_out);
+        let mut times = input.is_some().then(|| Times::new(capabilities));
+        let mut reading = Reading::new(parsing);
+        move |_frontiers| {
+            let (Some(input), Some(at)) = (input.as_ref(), times.as_mut()) else { return };
+            let mut emit = |at: &Times, ticks: &mut Vec<Tick>, clocks: &mut Vec<Clock>| {
+                if !ticks.is_empty() {
+                    ticks_out.activate().session(&at.ticks).give_container(ticks);
+                    ticks.clear();
+                    ticks.reserve(TICKS_PER_CONTAINER);
+                }
+                clocks_out.activate().session(&at.clocks).give_iterator(clocks.drain(..));
+            };
+            match input.try_recv() {
+                Ok(Message::Frames { batch, known_at, idle }) => {
+                    reading.read(&batch, known_at, &idle, at, &mut emit);
+                    activator.activate(); // one batch a call: the graph works before the next
+                }
+                Ok(Message::Advance(known_at)) => {
+                    at.advance(known_at);
+                    activator.activate();
+                }
+                Ok(Message::Idle(idle)) => {
+                    for (known_at, venue) in idle {
+                        at.advance(known_at);
+                        emit(at, &mut Vec::new(), &mut vec![Clock::Idle(venue)]);
+                    }
+                    activator.activate();
+                }
+                Ok(Message::Flush(known_at)) => {
+                    at.advance(known_at);
+                    emit(at, &mut Vec::new(), &mut vec![Clock::Flush]);
+                    activator.activate();
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => times = None,
+            }
+        }
+    });
+    (ticks, clocks)
+}
+
+/// The capabilities of both outputs.
+struct Times {
+    ticks: Capability<u64>,
+    clocks: Capability<u64>,
+}
+
+impl Times {
+    fn new(mut capabilities: Vec<Capability<u64>>) -> Self {
+        let clocks = capabilities.pop();
+        let ticks = capabilities.pop();
+        match (ticks, clocks) {
+            (Some(ticks), Some(clocks)) => Self { ticks, clocks },
+            _ => unreachable!("timely makes one capability an output, and there are two"),
+        }
+    }
+
+    fn known_at(&self) -> u64 {
+        *self.ticks.time()
+    }
+
+    fn advance(&mut self, known_at: u64) {
+        if known_at > self.known_at() {
+            self.ticks.downgrade(&known_at);
+            self.clocks.downgrade(&known_at);
+        }
+    }
+}
+
+/// A worker's parsers, and what it has read in the quantum at hand.
+struct Reading {
+    parsing: Parsing,
+    parsers: Vec<Option<Box<dyn Parser>>>,
+    counts: Counts,
+    ticks: Vec<Tick>,
+    clocks: Vec<Clock>,
+    heard: [Heard; Venue::ALL.len()],
+}
+
+/// When events of a venue happened, in the quantum at hand.
+#[derive(Default)]
+struct Heard {
+    minutes: BTreeSet<i64>,
+    last_minute: i64,
+    newest_ts: i64,
+}
+
+impl Reading {
+    fn new(parsing: Parsing) -> Self {
+        Self {
+            parsers: Venue::ALL.into_iter().map(|venue| (parsing.parsers)(venue)).collect(),
+            parsing,
+            counts: Counts::default(),
+            ticks: Vec::with_capacity(TICKS_PER_CONTAINER),
+            clocks: Vec::new(),
+            heard: Default::default(),
+        }
+    }
+
+    fn read(
+        &mut self,
+        batch: &FrameBatch,
+        known_at: u64,
+        idle: &[(u64, Venue)],
+        at: &mut Times,
+        emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>),
+    ) {
+        let mut idle = idle.iter().peekable();
+        at.advance(known_at);
+        for frame in &batch.frames {
+            let quantum_end = self.parsing.quantum.end_of(frame.recv_ns);
+            if quantum_end > at.known_at() {
+                self.hand_over(at, emit);
+                at.advance(quantum_end);
+                while let Some((_, venue)) = idle.next_if(|(since, _)| *since <= quantum_end) {
+                    self.clocks.push(Clock::Idle(*venue));
+                }
+            }
+            self.parse(batch.payload(frame), frame, at.known_at());
+            if self.ticks.len() >= TICKS_PER_CONTAINER {
+                emit(at, &mut self.ticks, &mut self.clocks);
+            }
+        }
+        for defect in &batch.defects {
+            self.refuse(defect, at.known_at());
+        }
+        self.hand_over(at, emit);
+        self.parsing.accounts.add(self.counts.drain());
+    }
+
+    fn hand_over(&mut self, at: &Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>)) {
+        for (venue, heard) in Venue::ALL.into_iter().zip(&mut self.heard) {
+            let newest_ts = heard.newest_ts;
+            self.clocks.extend(heard.minutes.iter().map(|&minute| Clock::Active { venue, minute, newest_ts }));
+            if !heard.minutes.is_empty() {
+                *heard = Heard::default();
+            }
+        }
+        emit(at, &mut self.ticks, &mut self.clocks);
+    }
+
+    #[inline]
+    fn parse(&mut self, payload: &[u8], frame: &FrameRef, known_at: u64) {
+        let before = self.ticks.len();
+        let outcome = match &mut self.parsers[frame.venue as usize] {
+            Some(parser) => parser.parse(payload, frame.direction, frame.recv_ns, &mut self.ticks),
+            None => Outcome::Skipped("venue without a parser"),
+        };
+        self.counts.add(frame.venue, &outcome);
+        let heard = &mut self.heard[frame.venue as usize];
+        for tick in &self.ticks[before..] {
+            heard.note(tick);
+        }
+        if let Outcome::Rejected(rejection) = outcome {
+            self.send_rejected(frame.venue.as_str(), rejection.stream, rejection.reason, payload, frame.line, known_at);
+        }
+    }
+
+    fn refuse(&mut self, defect: &Defect, known_at: u64) {
+        let venue = Venue::from_name(defect.venue.as_bytes());
+        *self.counts.rare.entry((venue, Fate::Rejected("frame log", defect.reason))).or_default() += 1;
+        self.send_rejected(&defect.venue, "frame log", defect.reason, &defect.excerpt, defect.line, known_at);
+    }
+
+    #[cold]
+    fn send_rejected(&self, venue: &str, stream: &str, reason: &str, payload: &[u8], seq: u64, known_at: u64) {
+        let excerpt = &payload[..payload.len().min(EXCERPT_BYTES_MAX)];
+        let row = RejectedFrame {
+            venue: venue.to_owned(),
+            stream: stream.to_owned(),
+            known_at,
+            seq,
+            reason: reason.to_owned(),
+            payload: String::from_utf8_lossy(excerpt).into_owned(),
+        };
+        // The collector is gone only when the run is being torn down.
+        let _ = self.parsing.rejected.send(Output::Rejected(row));
+    }
+}
+
+impl Heard {
+    /// Settled funding and venue bars speak of the past, and say nothing about how far the venue has come.
+    #[inline]
+    fn note(&mut self, tick: &Tick) {
+        let ts = match tick {
+            Tick::Kline(_) => return,
+            Tick::Funding(funding) if funding.kind == FundingKind::Settled => return,
+            other => other.ts(),
+        };
+        if self.minutes.is_empty() || !(0..MINUTE_MS).contains(&(ts - self.last_minute)) {
+            if self.minutes.is_empty() {
+                self.newest_ts = ts;
+            }
+            self.last_minute = ts.div_euclid(MINUTE_MS) * MINUTE_MS;
+            self.minutes.insert(self.last_minute);
+        }
+        self.newest_ts = self.newest_ts.max(ts);
+    }
+}
+
+/// Counts outcomes by the addresses of their constant names, which is cheaper than hashing the names.
+#[derive(Default)]
+struct Counts {
+    frequent: Vec<(Venue, Outcome, u64)>,
+    rare: Tally,
+}
+
+impl Counts {
+    #[inline]
+    fn add(&mut self, venue: Venue, outcome: &Outcome) {
+        match self.frequent.iter_mut().find(|(v, o, _)| *v == venue && is_same(o, outcome)) {
+            Some((_, _, count)) => *count += 1,
+            None => self.frequent.push((venue, outcome.clone(), 1)),
+        }
+    }
+
+    fn drain(&mut self) -> &mut Tally {
+        for (venue, outcome, count) in self.frequent.iter_mut().filter(|(_, _, count)| *count > 0) {
+            *self.rare.entry((Some(*venue), Fate::from(&*outcome))).or_default() += std::mem::take(count);
+        }
+        &mut self.rare
+    }
+}
+
+/// The same constants (equal names at other addresses are counted apart and meet in the sums).
+fn is_same(a: &Outcome, b: &Outcome) -> bool {
+    match (a, b) {
+        (Outcome::Used(a), Outcome::Used(b)) | (Outcome::Skipped(a), Outcome::Skipped(b)) => std::ptr::eq(*a, *b),
+        (Outcome::Rejected(a), Outcome::Rejected(b)) => std::ptr::eq(a.stream, b.stream) && std::ptr::eq(a.reason, b.reason),
+        _ => false,
+    }
+}
