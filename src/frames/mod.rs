@@ -3,7 +3,17 @@
 //! A frame log is UTF-8 lines, zstd: `recv_ns <TAB> venue <TAB> connection <TAB> in|out|http <TAB> payload`
 //! (`http`: URL, a space, the body). Live feeds make the same batches, so everything behind them is one path.
 
+mod error;
+mod line;
+mod log;
+mod source;
+mod writer;
+
 use dataflows::model::Venue;
+
+pub use error::FrameLogError;
+pub use log::{BatchLimits, FrameLogReader};
+pub use writer::FrameLogWriter;
 
 /// Frames longer than this are refused.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
