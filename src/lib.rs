@@ -4,6 +4,7 @@
 //! `alerts` tells people.
 
 pub mod accounts;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod feeds;

@@ -1,1 +1,17 @@
-//! alerts
+//! Alerts: what is told to people, and how it reaches them.
+//!
+//! [`event`] is what is told: the JSON of `schemas/events.schema.json`. [`facts`] turns what a view says into an event with
+//! its sentences. [`sign`] proves who sent it. [`deliver`] carries it: a [`deliver::Channel`] makes one attempt, a
+//! [`deliver::Courier`] makes the next ones.
+//!
+//! The crate knows nothing of the dataflow that finds the facts, has no wall clock (callers pass one) and writes no file:
+//! every attempt is reported to the caller, who keeps it.
+
+pub mod deliver;
+pub mod event;
+pub mod facts;
+pub mod sign;
+
+pub use event::{Event, EventType, Severity, Status, event_id};
+pub use facts::{CascadeFacts, Coverage, Regime, SideBias, VolatilityFacts};
+pub use sign::Secret;

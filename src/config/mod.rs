@@ -1,11 +1,26 @@
 //! The configuration: one documented struct per section, unknown keys refused, units in the names.
+//!
+//! These structs are the only description of the keys. The JSON Schema is derived from them ([`schema`]), a file is checked
+//! against that schema with every mistake reported where it stands ([`document`]), and what one key demands of another is
+//! written out in [`rules`].
 
+pub mod document;
+pub mod load;
+pub mod problem;
+pub mod redact;
+pub mod rules;
+pub mod schema;
+
+use std::fmt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use problem::{ConfigErrors, Problem};
+
 /// Everything that can be set. Every key has a default; `config/full.toml` lists them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// How time is cut.
@@ -23,19 +38,24 @@ pub struct Config {
 }
 
 /// How time is cut.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Time {
     /// Frames that arrive in one quantum share a timestamp. `None`: 20 live, 1000 in a replay.
+    #[schemars(range(min = 1, max = 60_000))]
     pub quantum_ms: Option<u64>,
     /// How late an event may be without being called late.
+    #[schemars(range(max = 3_600_000))]
     pub lateness_ms: u64,
     /// A venue that has been silent for so long no longer holds anything up.
+    #[schemars(range(min = 100, max = 3_600_000))]
     pub idle_ms: u64,
     /// Late events inside it correct the views; older ones are only listed.
+    #[schemars(range(max = 604_800_000))]
     pub correction_horizon_ms: u64,
     /// Events whose time is further than this from their arrival are refused. 0 turns the check off (for replaying old
     /// frames live).
+    #[schemars(range(max = 31_536_000_000u64))]
     pub skew_ms_max: u64,
 }
 
@@ -46,10 +66,11 @@ impl Default for Time {
 }
 
 /// How the work is spread.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Engine {
     /// Worker threads.
+    #[schemars(range(min = 1, max = 64))]
     pub workers: usize,
 }
 
@@ -60,12 +81,14 @@ impl Default for Engine {
 }
 
 /// Where the views are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// A directory (embedded engine), a ClickHouse URL, or `none`.
+    /// A directory (embedded engine), a ClickHouse URL (http, https), or `none`.
+    #[schemars(length(min = 1))]
     pub location: String,
     /// The database's name on a server.
+    #[schemars(length(min = 1, max = 200))]
     pub database: String,
     /// User on a server.
     pub user: Option<String>,
@@ -79,11 +102,21 @@ impl Default for Store {
     }
 }
 
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { location, database, user, password_file } = self;
+        let mut out = f.debug_struct("Store");
+        out.field("location", &redact::location(location)).field("database", database);
+        out.field("user", user).field("password_file", password_file).finish()
+    }
+}
+
 /// What is computed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Views {
     /// Open bars are published when this much knowledge time has passed. Closed ones at once.
+    #[schemars(range(min = 10, max = 3_600_000))]
     pub open_bars_every_ms: u64,
     /// Liquidation cascades.
     pub cascades: Cascades,
@@ -98,7 +131,7 @@ impl Default for Views {
 }
 
 /// Liquidation cascades: a window's velocity above critical and its notional above minimum.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cascades {
     /// The 5m window.
@@ -108,8 +141,10 @@ pub struct Cascades {
     /// The 4h window.
     pub h4: Threshold,
     /// A side with at least this share of notional bears the cascade.
+    #[schemars(range(min = 0.5, max = 1.0))]
     pub side_bias_share: f64,
     /// A cascade ends this long after it was last active.
+    #[schemars(range(min = 1, max = 86_400))]
     pub end_after_secs: u64,
 }
 
@@ -126,26 +161,32 @@ impl Default for Cascades {
 }
 
 /// When a window's liquidations are a cascade.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
     /// The window's notional must be above this, USD.
+    #[schemars(range(min = 0.0, max = 1e12))]
     pub minimum_usd: f64,
     /// The window's velocity must be above this, USD per hour.
+    #[schemars(range(min = 1.0, max = 1e12))]
     pub critical_usd_per_hour: f64,
 }
 
 /// Volatility regimes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Volatility {
     /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE, fractions per day.
+    #[schemars(inner(range(min = 0.0001, max = 10.0)))]
     pub boundaries: [f64; 3],
     /// A regime changes only beyond the boundary by this fraction of it.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub hysteresis: f64,
     /// Half-life of the EWMA, minutes.
+    #[schemars(range(min = 1.0, max = 43_200.0))]
     pub ewma_half_life_minutes: f64,
     /// A window with less than this share of its bars has no estimate.
+    #[schemars(range(min = 0.01, max = 1.0))]
     pub coverage_min: f64,
 }
 
@@ -156,14 +197,16 @@ impl Default for Volatility {
 }
 
 /// Who is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// A name for logs and the `deliveries` table.
+    #[schemars(length(min = 1, max = 100))]
     pub name: String,
     /// Where events are posted.
+    #[schemars(length(min = 1))]
     pub url: String,
-    /// A file that holds the signing secret (`whsec_…`).
+    /// A file that holds the signing secret (`whsec_…`). With `secret_env` too, both sign: that is how a secret is replaced.
     pub secret_file: Option<PathBuf>,
     /// An environment variable that holds the signing secret.
     pub secret_env: Option<String>,
@@ -172,8 +215,17 @@ pub struct Webhook {
     pub event_types: Vec<String>,
 }
 
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, url, secret_file, secret_env, event_types } = self;
+        let mut out = f.debug_struct("Webhook");
+        out.field("name", name).field("url", &redact::url(url)).field("secret_file", secret_file);
+        out.field("secret_env", secret_env).field("event_types", event_types).finish()
+    }
+}
+
 /// What is listened to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Feeds {
     /// Binance USDⓈ-M futures.
@@ -183,30 +235,40 @@ pub struct Feeds {
 }
 
 /// One venue's feed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Feed {
     /// The venue's own symbols: `BTCUSDT`.
+    #[schemars(inner(length(min = 1, max = 40)))]
     pub symbols: Vec<String>,
-    /// Which streams: `trades`, `aggTrades`, `klines`, `mark`, `liquidations`, `tickers`, `open_interest`; empty: the venue's usual ones.
+    /// Which streams: `trades`, `aggTrades`, `klines`, `mark`, `liquidations`, `tickers`, `open_interest`; or by the venue's own
+    /// name (`@bookTicker`, `orderbook.50`); empty: the venue's usual ones.
+    #[schemars(inner(length(min = 1, max = 100)))]
     pub streams: Vec<String>,
     /// WebSocket root; `None`: the venue's own.
     pub ws_url: Option<String>,
     /// REST root; `None`: the venue's own.
     pub rest_url: Option<String>,
     /// Most streams on one connection.
+    #[schemars(range(min = 1, max = 1_024))]
     pub streams_per_connection_max: usize,
     /// An acknowledgement must come within this.
+    #[schemars(range(min = 100, max = 60_000))]
     pub ack_timeout_ms: u64,
     /// First pause before a reconnect; doubles up to `backoff_ms_max`.
+    #[schemars(range(min = 10, max = 60_000))]
     pub backoff_ms_min: u64,
     /// Longest pause before a reconnect.
+    #[schemars(range(min = 10, max = 3_600_000))]
     pub backoff_ms_max: u64,
     /// The pause shrinks back to `backoff_ms_min` only after healthy data for this long.
+    #[schemars(range(max = 3_600_000))]
     pub healthy_after_ms: u64,
     /// A connection is replaced, with overlap, at this age.
+    #[schemars(range(min = 1_000, max = 86_400_000))]
     pub rotate_after_ms: u64,
     /// How long the old and the new connection run together.
+    #[schemars(range(max = 600_000))]
     pub rotate_overlap_ms: u64,
     /// Silence limits by stream, overriding the built-in ones; 0: none.
     pub silence_ms: std::collections::BTreeMap<String, u64>,

@@ -1,0 +1,182 @@
+//! Events against `schemas/events.schema.json`, and their words against what a reader should see.
+#![allow(clippy::unwrap_used)]
+
+use alerts::{CascadeFacts, Coverage, Event, EventType, Regime, Severity, SideBias, VolatilityFacts};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn schema() -> Value {
+    serde_json::from_str(include_str!("../../schemas/events.schema.json")).unwrap()
+}
+
+fn errors(event: &Value) -> Vec<String> {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    validator.iter_errors(event).map(|e| format!("{}: {e}", e.instance_path())).collect()
+}
+
+fn cascade() -> CascadeFacts {
+    CascadeFacts {
+        cascade_id: u64::MAX,
+        venue: "binance-usdm".into(),
+        symbol: "BTC-USDT-PERP".into(),
+        window: "4h".into(),
+        onset_ms: 1_723_075_200_000,
+        last_active_ms: 1_723_075_954_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_200_125,
+        long_notional_usd: 1_380_000.0,
+        short_notional_usd: 120_000.0,
+        velocity_usd_per_hour: 375_000.0,
+        peak_velocity_usd_per_hour: 375_000.0,
+        count: 37,
+        side_bias: SideBias::Long,
+        severity: 1.875,
+        severity_label: Severity::Critical,
+        price_move_bps: Some(-184.2),
+        coverage: Coverage::Sampled1s,
+    }
+}
+
+fn regime_change() -> VolatilityFacts {
+    VolatilityFacts {
+        venue: "bybit-linear".into(),
+        symbol: "ETH-USDT-PERP".into(),
+        ts_ms: 1_723_075_260_000,
+        known_at_ms: 1_723_075_262_020,
+        from: Regime::HighVol,
+        to: Regime::Explosive,
+        close_to_close: 0.0441,
+        parkinson: Some(0.0562),
+        risk_multiplier_before: 1.2,
+        risk_multiplier: 1.8,
+    }
+}
+
+fn check(event: &Event, golden: &str) {
+    let json: Value = serde_json::from_str(&event.to_json()).unwrap();
+    assert_eq!(errors(&json), Vec::<String>::new());
+    assert_eq!(format!("{} | {}\n{}\n{}", event.timestamp, event.severity.as_str(), event.title, event.description), golden);
+}
+
+#[test]
+fn a_cascade_reads_well() {
+    check(
+        &Event::cascade(cascade()),
+        "1723075200000 | CRITICAL\n\
+         BTC-USDT-PERP long liquidation cascade: $1.50M, $375k/h over 4h on binance-usdm\n\
+         $1.38M of longs and $120k of shorts in 37 liquidations. Peak $375k/h over 4h, 1.88× critical (CRITICAL). \
+         Price moved -184 bps since its onset at 2024-08-08T00:00:00.000Z. \
+         The venue reports at most one liquidation a second: the true size is larger.",
+    );
+    let ended =
+        CascadeFacts { ended_at_ms: Some(1_723_076_254_000), coverage: Coverage::Full, price_move_bps: None, ..cascade() };
+    check(
+        &Event::cascade(ended),
+        "1723076254000 | CRITICAL\n\
+         Resolved: BTC-USDT-PERP long liquidation cascade: $1.50M in all on binance-usdm\n\
+         $1.38M of longs and $120k of shorts in 37 liquidations. Peak $375k/h over 4h, 1.88× critical (CRITICAL). \
+         It lasted 12 min 34 s.",
+    );
+}
+
+#[test]
+fn a_regime_change_reads_well() {
+    check(
+        &Event::volatility_regime_change(regime_change()),
+        "1723075260000 | WARNING\n\
+         ETH-USDT-PERP volatility up: HIGH_VOL → EXPLOSIVE at 5.62 % per day on bybit-linear\n\
+         24 h volatility is 5.62 % per day (close-to-close 4.41 %, Parkinson 5.62 %). Risk multiplier 1.2 → 1.8.",
+    );
+    let extreme =
+        VolatilityFacts { to: Regime::Extreme, parkinson: None, close_to_close: 0.1234, risk_multiplier: 2.5, ..regime_change() };
+    check(
+        &Event::volatility_regime_change(extreme).resolved(1_723_075_320_000, 1_723_075_320_100),
+        "1723075320000 | CRITICAL\n\
+         Resolved: ETH-USDT-PERP volatility up: HIGH_VOL → EXTREME at 12.34 % per day on bybit-linear\n\
+         24 h volatility is 12.34 % per day (close-to-close 12.34 %, no Parkinson yet). Risk multiplier 1.2 → 2.5.",
+    );
+}
+
+#[test]
+fn the_json_of_a_cascade() {
+    let json = serde_json::to_value(Event::cascade(cascade())).unwrap();
+    assert_eq!(json["event_type"], "LIQUIDATION_CASCADE");
+    assert_eq!(json["status"], "firing");
+    assert_eq!(json["timestamp"], "2024-08-08T00:00:00.000Z");
+    assert_eq!(json["known_at"], "2024-08-08T00:00:00.125Z");
+    assert_eq!(
+        json["data"],
+        json!({
+            "cascade_id": "18446744073709551615", "window": "4h", "onset": "2024-08-08T00:00:00.000Z",
+            "last_active": "2024-08-08T00:12:34.000Z", "ended_at": null, "total_liquidated_usd": 1_500_000.0,
+            "long_notional_usd": 1_380_000.0, "short_notional_usd": 120_000.0, "velocity_usd_per_hour": 375_000.0,
+            "peak_velocity_usd_per_hour": 375_000.0, "count": 37, "side_bias": "LONG", "severity": 1.875,
+            "price_move_bps": -184.2, "coverage": "sampled_1s"
+        })
+    );
+}
+
+#[test]
+fn firing_and_resolved_share_an_id_whatever_else_was_learnt() {
+    let firing = Event::cascade(cascade());
+    let resolved = Event::cascade(CascadeFacts { ended_at_ms: Some(1), severity: 9.0, count: 99, known_at_ms: 7, ..cascade() });
+    assert_eq!(firing.id, resolved.id);
+    let other = Event::cascade(CascadeFacts { window: "1h".into(), ..cascade() });
+    assert_ne!(firing.id, other.id);
+}
+
+/// The schema must be able to fail: every part of an event that is taken away or spoilt is noticed.
+#[test]
+fn the_schema_refuses_what_is_not_an_event() {
+    let valid = serde_json::to_value(Event::cascade(cascade())).unwrap();
+    for key in valid.as_object().unwrap().keys() {
+        let mut broken = valid.clone();
+        broken.as_object_mut().unwrap().remove(key);
+        assert!(!errors(&broken).is_empty(), "without {key}");
+    }
+    for key in valid["data"].as_object().unwrap().keys() {
+        let mut broken = valid.clone();
+        broken["data"].as_object_mut().unwrap().remove(key);
+        assert!(!errors(&broken).is_empty(), "without data.{key}");
+    }
+    for (path, value) in [
+        ("/event_type", json!("CASCADE")),
+        ("/id", json!("evt_1.2")),
+        ("/timestamp", json!("2024-08-08 00:00:00")),
+        ("/severity", json!("critical")),
+        ("/data/side_bias", json!("long")),
+        ("/data/total_liquidated_usd", json!("1500000")),
+        ("/data/cascade_id", json!(1)),
+        ("/source", json!("volatility")),
+    ] {
+        let mut broken = valid.clone();
+        *broken.pointer_mut(path).unwrap() = value;
+        assert!(!errors(&broken).is_empty(), "{path}");
+    }
+}
+
+#[test]
+fn the_schema_knows_every_type() {
+    let names: Vec<Value> = EventType::ALL.iter().map(|t| Value::from(t.as_str())).collect();
+    assert_eq!(schema()["properties"]["event_type"]["enum"], Value::from(names));
+}
+
+proptest! {
+    #[test]
+    fn any_finite_facts_make_a_valid_event(
+        (long, short, velocity) in (0.0..1e13f64, 0.0..1e13f64, 0.0..1e13f64),
+        (onset, lasted, known) in (any::<i64>(), any::<i64>(), any::<i64>()),
+        bps in proptest::option::of(-1e5..1e5f64),
+        ended in proptest::option::of(any::<i64>()),
+        count in 1..u64::MAX,
+        symbol in "[A-Z0-9]{1,20}-USDT-PERP",
+    ) {
+        let event = Event::cascade(CascadeFacts {
+            symbol, onset_ms: onset, last_active_ms: lasted, ended_at_ms: ended, known_at_ms: known, long_notional_usd: long,
+            short_notional_usd: short, velocity_usd_per_hour: velocity, count, price_move_bps: bps, ..cascade()
+        });
+        let json: Value = serde_json::from_str(&event.to_json()).unwrap();
+        prop_assert_eq!(errors(&json), Vec::<String>::new());
+        prop_assert!(event.to_json().len() < 20_000);
+    }
+}

@@ -1,0 +1,3 @@
+//! The commands. Results go to stdout, talk to stderr, exit codes are those of sysexits.
+
+pub mod config;

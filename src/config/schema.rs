@@ -1,0 +1,26 @@
+//! The configuration's JSON Schema (draft 2020-12), derived from the structs. `schemas/config.schema.json` is a copy for
+//! editors, which a test keeps current.
+
+use alerts::EventType;
+use serde_json::{Value, json};
+
+use super::Config;
+
+/// The schema of a configuration file.
+#[must_use]
+pub fn config() -> Value {
+    let mut schema = schemars::schema_for!(Config).to_value();
+    if let Some(types) = schema.pointer_mut("/$defs/Webhook/properties/event_types/items") {
+        types["enum"] = EventType::ALL.iter().map(|t| t.as_str()).collect();
+    }
+    if let Some(limits) = schema.pointer_mut("/$defs/Feed/properties/silence_ms/additionalProperties") {
+        limits["maximum"] = json!(86_400_000);
+    }
+    schema
+}
+
+/// As it is committed and printed.
+#[must_use]
+pub fn text() -> String {
+    format!("{:#}\n", config())
+}
