@@ -3,7 +3,9 @@
 //! Data runs one way: [`feeds`] turn [`frames`] into ticks, `dataflows` maintains the views, [`store`] keeps every change,
 //! `alerts` tells people.
 
+pub mod cli;
 pub mod config;
 pub mod feeds;
 pub mod frames;
+pub mod simulate;
 pub mod store;
