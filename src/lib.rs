@@ -9,4 +9,5 @@ pub mod config;
 pub mod engine;
 pub mod feeds;
 pub mod frames;
+pub mod simulate;
 pub mod store;

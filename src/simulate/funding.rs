@@ -1,0 +1,81 @@
+//! Funding: the predicted rate follows the premium's weighted mean since the last settlement.
+//!
+//! rate = P̄ + clamp(interest − P̄, ±5 bp), interest 1 bp per 8 h, P̄ the mean of the premium weighted by its place in the
+//! interval (1, 2, 3, …), the whole inside ±3 %: the venues' published rule. Settlements at 00:00, 08:00, 16:00 UTC.
+
+/// Seconds between settlements.
+pub(super) const INTERVAL_SECS: i64 = 8 * 3_600;
+const INTEREST: f64 = 1e-4;
+const CLAMP: f64 = 5e-4;
+const CAP: f64 = 0.03;
+
+/// The rate per 8 h that a mean premium settles at.
+pub(super) fn rate(mean_premium: f64) -> f64 {
+    (mean_premium + (INTEREST - mean_premium).clamp(-CLAMP, CLAMP)).clamp(-CAP, CAP)
+}
+
+/// The end of the interval that holds second `now`.
+pub(super) fn next_settlement(now: i64) -> i64 {
+    (now.div_euclid(INTERVAL_SECS) + 1) * INTERVAL_SECS
+}
+
+/// One venue's meter of a symbol's premium.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    weighted: f64,
+    weight: f64,
+}
+
+impl Meter {
+    /// Second `now` begins. At a settlement: the rate that is paid, once an interval was metered.
+    pub(super) fn settle(&mut self, now: i64) -> Option<f64> {
+        if now % INTERVAL_SECS != 0 {
+            return None;
+        }
+        let settled = (self.weight > 0.0).then(|| self.predicted());
+        *self = Self::default();
+        settled
+    }
+
+    /// Second `now` had this premium.
+    pub(super) fn second(&mut self, now: i64, premium: f64) {
+        let weight = (now % INTERVAL_SECS + 1) as f64;
+        self.weighted += weight * premium;
+        self.weight += weight;
+    }
+
+    /// The rate that would be paid if the interval ended now.
+    pub(super) fn predicted(&self) -> f64 {
+        rate(if self.weight > 0.0 { self.weighted / self.weight } else { 0.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(premium: f64, expected: f64) {
+        assert!((rate(premium) - expected).abs() < 1e-12, "premium {premium}: {} instead of {expected}", rate(premium));
+    }
+
+    #[test]
+    fn rates_follow_the_published_rule() {
+        check(0.0, 0.0001);
+        check(0.0005, 0.0001);
+        check(-0.0003, 0.0001);
+        check(0.002, 0.0015);
+        check(-0.002, -0.0015);
+        check(0.5, 0.03);
+    }
+
+    #[test]
+    fn later_premiums_weigh_more_and_settlement_starts_anew() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.settle(0), None);
+        (0..INTERVAL_SECS).for_each(|now| meter.second(now, if now < INTERVAL_SECS / 2 { 0.0 } else { 0.004 }));
+        // Three quarters of the weight lie in the second half.
+        assert!((meter.predicted() - (0.003 - 0.0005)).abs() < 1e-6);
+        assert!(meter.settle(INTERVAL_SECS).is_some());
+        assert!((meter.predicted() - 0.0001).abs() < 1e-12);
+    }
+}
