@@ -1,0 +1,43 @@
+//! The views that the store keeps: their names and keys, as in SCHEMA and schemas/clickhouse.
+
+/// A view of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// `bars`; its table is `bars_changes`.
+    pub name: &'static str,
+    /// What makes a row the same row.
+    pub key: &'static [&'static str],
+    /// It speaks about arrival, so two runs over the same input may differ in it: no part of the dump's overall hash.
+    pub about_arrival: bool,
+}
+
+const fn view(name: &'static str, key: &'static [&'static str]) -> View {
+    View { name, key, about_arrival: false }
+}
+
+const fn arrival(name: &'static str, key: &'static [&'static str]) -> View {
+    View { name, key, about_arrival: true }
+}
+
+/// All views, in the order of the dump.
+pub const VIEWS: &[View] = &[
+    view("bars", &["venue", "symbol", "timeframe", "ts"]),
+    view("liquidations", &["venue", "symbol", "ts", "position_side", "price", "qty", "seq"]),
+    view("liquidation_windows", &["venue", "symbol", "window", "ts"]),
+    view("cascades", &["cascade_id"]),
+    view("volatility", &["venue", "symbol", "ts"]),
+    view("funding", &["venue", "symbol", "kind", "ts"]),
+    view("open_interest", &["venue", "symbol", "ts"]),
+    view("kline_checks", &["venue", "symbol", "timeframe", "ts"]),
+    view("alerts", &["id"]),
+    arrival("late_events", &["venue", "stream", "known_at", "seq"]),
+    arrival("rejected_frames", &["venue", "stream", "known_at", "seq"]),
+    arrival("feed_gaps", &["venue", "stream", "symbol", "from_ts"]),
+    arrival("deliveries", &["alert_id", "channel", "attempt"]),
+];
+
+/// A view by its name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static View> {
+    VIEWS.iter().find(|view| view.name == name)
+}
