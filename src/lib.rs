@@ -4,10 +4,14 @@
 //! `alerts` tells people.
 
 pub mod accounts;
+pub mod announce;
+pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod feeds;
 pub mod frames;
 pub mod simulate;
 pub mod store;
+pub mod telemetry;

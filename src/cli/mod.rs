@@ -1,5 +1,134 @@
-//! The commands. Results go to stdout, talk to stderr, exit codes are those of sysexits.
+//! The commands, one file each. Results go to stdout, talk to stderr, exit codes are those of sysexits.
 
+pub mod bench;
 pub mod config;
-//! The commands, one file each.
+pub mod demo;
+pub mod replay;
 pub mod simulate;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::store::StoreError;
+
+/// Wrong use of the command line.
+pub const EX_USAGE: u8 = 64;
+/// The input is not what it should be.
+pub const EX_DATA: u8 = 65;
+/// Something that is needed can't be had.
+pub const EX_UNAVAILABLE: u8 = 69;
+/// A file or device failed.
+pub const EX_IO: u8 = 74;
+/// Somebody else is at it; try again later.
+pub const EX_TRY_AGAIN: u8 = 75;
+/// The configuration is wrong.
+pub const EX_CONFIG: u8 = 78;
+
+/// Maintained views over live crypto derivatives markets.
+#[derive(Debug, Parser)]
+#[command(name = "regimeflow", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// More talk on stderr: -v what happens, -vv details.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A simulated market through the whole pipeline into the embedded store: no config, no network.
+    Demo(demo::DemoArgs),
+    /// Recorded frames through the same pipeline as live ones.
+    Replay(replay::ReplayArgs),
+    /// Write a regime-switching market in the venues' wire format, with the truth beside it.
+    Simulate(simulate::SimulateArgs),
+    /// The program's own speed, beside the parse-only rate of the same run.
+    Bench(bench::BenchArgs),
+    /// Check, show or describe the configuration.
+    Config(config::ConfigArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// bash, elvish, fish, powershell or zsh.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line. One flat match: all that the program can do.
+///
+/// # Errors
+/// Whatever the command failed with; [`exit_code`] says how the process should end.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
+        Command::Simulate(args) => simulate::run(args),
+        Command::Bench(args) => bench::run(args).await,
+        Command::Config(args) => config::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "regimeflow", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A failure whose exit code is known.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Of sysexits.
+    pub code: u8,
+    /// What to tell.
+    pub message: String,
+}
+
+/// Which exit code an error deserves.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let store = error.downcast_ref::<StoreError>().map(StoreError::exit_code);
+    let frames = error.downcast_ref::<crate::frames::FrameLogError>().map(|_| EX_IO);
+    let failure = error.downcast_ref::<Failure>().map(|failure| failure.code);
+    ExitCode::from(failure.or(store).or(frames).unwrap_or(1))
+}
+
+/// Reads a configuration, or takes the defaults; warnings go to stderr.
+fn read_config(path: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(path) = path else { return Ok(Config::default()) };
+    match Config::load(path) {
+        Ok(config) => Ok(config),
+        Err(errors) => Err(Failure { code: EX_CONFIG, message: errors.to_string() }.into()),
+    }
+}
+
+/// `--store` over the configuration's. `none`: no store.
+fn store_location(config: &mut Config, store: Option<&str>) -> bool {
+    if let Some(store) = store {
+        store.clone_into(&mut config.store.location);
+    }
+    config.store.location != "none"
+}
+
+/// Prints JSON to stdout.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value).context("writing the result as JSON")?;
+    print(&format!("{text}\n"))
+}
+
+/// Not `print!`, which panics when the reader of a pipe has gone.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing to stdout"),
+    }
+}
+
+/// Paths as a person wrote them, for messages.
+fn names(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}

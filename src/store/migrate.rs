@@ -108,8 +108,12 @@ pub async fn apply(client: &clickhouse::Client, database: &str) -> Result<Vec<Mi
         client.query_raw(sql).execute().await.map_err(|e| StoreError::of(what, &e))
     };
     let anywhere = client.clone().with_database("default");
-    execute(&anywhere, format!("creating database {database}"), &format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database)))
-        .await?;
+    execute(
+        &anywhere,
+        format!("creating database {database}"),
+        &format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database)),
+    )
+    .await?;
     let todo = pending(client, database).await?;
     execute(client, "creating schema_migrations".into(), LEDGER).await?;
     for migration in &todo {

@@ -8,16 +8,6 @@
 pub mod bench;
 pub mod dump;
 pub mod edge;
-
-/// Everything that became known at one time, complete.
-#[derive(Debug, Default)]
-pub struct Quantum {
-    /// UTC ms.
-    pub known_at: u64,
-    /// Changes of the dataflow's views.
-    pub changes: Vec<dataflows::model::Changes>,
-    /// Rows of the edge.
-    pub edge: Vec<edge::EdgeRow>,
 pub mod embedded;
 mod engine;
 mod error;
@@ -26,14 +16,19 @@ pub mod migrate;
 mod rows;
 pub mod views;
 mod writer;
+
 use std::path::Path;
 use std::sync::Arc;
+
 use dataflows::model::Instruments;
+
 pub use engine::{BINARY_ENV, Mode};
 pub use error::StoreError;
 pub use writer::{Quantum, Writer, WriterOptions};
+
 use crate::config;
 use engine::Engine;
+
 /// An open store: a ClickHouse database, and the embedded engine behind it if there is one.
 #[derive(Debug)]
 pub struct Store {
@@ -42,6 +37,7 @@ pub struct Store {
     database: String,
     engine: Option<Engine>,
 }
+
 impl Store {
     /// Opens the store that the configuration names. [`Mode::Write`] makes what is missing, [`Mode::Read`] changes nothing.
     ///
@@ -57,6 +53,7 @@ impl Store {
         }
         Ok(store)
     }
+
     /// As [`Self::open`], but leaves the database as it is.
     ///
     /// # Errors
@@ -69,7 +66,9 @@ impl Store {
         } else if location.is_empty() || location == "none" {
             return Err(StoreError::Config(format!("store.location is {location:?}: give a directory or a ClickHouse URL")));
         } else if location.contains("://") {
-            return Err(StoreError::Config(format!("store {location}: only http:// and https:// are spoken; give a directory or such a URL")));
+            return Err(StoreError::Config(format!(
+                "store {location}: only http:// and https:// are spoken; give a directory or such a URL"
+            )));
         } else {
             let engine = Engine::open(Path::new(location), mode).await?;
             let client = clickhouse::Client::default().with_url(engine.url());
@@ -79,37 +78,45 @@ impl Store {
         let client = client.with_database(&config.database);
         Ok(Self { client, url, database: config.database.clone(), engine })
     }
+
     async fn must_exist(&self, config: &config::Store) -> Result<(), StoreError> {
         let query = self.client.clone().with_database("default");
         let query = query.query("SELECT count() FROM system.databases WHERE name = ?").bind(&self.database);
-        let found = query.fetch_one::<u64>().await.map_err(|e| StoreError::of(format!("looking for database {}", self.database), &e))?;
+        let found =
+            query.fetch_one::<u64>().await.map_err(|e| StoreError::of(format!("looking for database {}", self.database), &e))?;
         if found == 0 { Err(StoreError::Absent((&config.location).into())) } else { Ok(()) }
     }
+
     /// A ClickHouse client whose database is the store's.
     #[must_use]
     pub fn client(&self) -> &clickhouse::Client {
         &self.client
     }
+
     /// Where ClickHouse's HTTP interface is.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
+
     /// The database's name.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
     }
+
     /// The embedded engine's process, if this store started it.
     #[must_use]
     pub fn engine_pid(&self) -> Option<u32> {
         self.engine.as_ref().and_then(Engine::child_pid)
     }
+
     /// Starts a writer. Its rows' instruments are named by `instruments`.
     #[must_use]
     pub fn writer(&self, instruments: Arc<Instruments>, options: WriterOptions) -> Writer {
         Writer::start(self.client.clone(), instruments, options)
     }
+
     /// Ends the embedded engine in order, if this store started it. Flush the writer first.
     ///
     /// # Errors
@@ -121,6 +128,7 @@ impl Store {
         }
     }
 }
+
 fn server(config: &config::Store) -> Result<clickhouse::Client, StoreError> {
     let mut client = clickhouse::Client::default().with_url(&config.location);
     if let Some(user) = &config.user {

@@ -182,6 +182,7 @@ impl Waiting {
                 Changes::OpenInterest(rows) => self.extend(rows),
                 Changes::KlineChecks(rows) => self.extend(rows),
                 Changes::LateEvents(rows) => self.extend(rows),
+                Changes::Signals(_) => {} // they become alerts, which have a table
             }
         }
         for row in quantum.edge {
