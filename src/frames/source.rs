@@ -86,7 +86,18 @@ impl Source {
             Stream::Plain(BufReader::with_capacity(READ_BYTES, counted))
         };
         let (carry, path) = (Vec::new(), path.to_owned());
-        Ok(Self { path, stream, taken, carry, skipping: false, ended: false, failure: None, lines: 0, bytes: 0, size: metadata.len() })
+        Ok(Self {
+            path,
+            stream,
+            taken,
+            carry,
+            skipping: false,
+            ended: false,
+            failure: None,
+            lines: 0,
+            bytes: 0,
+            size: metadata.len(),
+        })
     }
 
     pub fn taken(&self) -> u64 {
