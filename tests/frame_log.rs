@@ -62,7 +62,8 @@ fn a_torn_last_line_is_a_defect_and_a_whole_one_a_frame() {
 #[test]
 fn a_frame_over_one_mebibyte_is_passed_over() {
     let long = "x".repeat(3 << 20);
-    let log = line(1, "a") + &line(2, &long) + &line(3, "b") + &line(4, &"y".repeat((1 << 20) + 1)) + &line(5, &"z".repeat(1 << 20));
+    let log =
+        line(1, "a") + &line(2, &long) + &line(3, "b") + &line(4, &"y".repeat((1 << 20) + 1)) + &line(5, &"z".repeat(1 << 20));
     check(log.as_bytes(), &["a", "b", &"z".repeat(1 << 20)], &[(2, "frame over 1 MiB"), (4, "frame over 1 MiB")]);
     check((line(1, "a") + &line(2, &long)).trim_end().as_bytes(), &["a"], &[(2, "frame over 1 MiB")]);
 }
@@ -76,7 +77,11 @@ fn a_truncated_stream_gives_what_came_before() {
         writer.append(i, Venue::BybitLinear, "c1", Direction::In, format!("{{\"i\":{}}}", i * 7919 % 1009).as_bytes()).unwrap();
         if i == 499 {
             writer.flush().unwrap();
-            assert_eq!(read(std::slice::from_ref(&path), SMALL).0.len(), 500, "what was flushed is readable while it is being written");
+            assert_eq!(
+                read(std::slice::from_ref(&path), SMALL).0.len(),
+                500,
+                "what was flushed is readable while it is being written"
+            );
         }
     }
     writer.finish().unwrap();

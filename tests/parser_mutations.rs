@@ -55,8 +55,20 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut StdRng) {
             }
         }
         7 => {
-            let words: [&[u8]; 12] =
-                [b"-", b"e400", b"null", b"\"\"", b"\\u0000", b"\\", b"NaN", b"{}", b"[", b"\xff\xfe", b"\",\"s\":\"", b"\"data\":"];
+            let words: [&[u8]; 12] = [
+                b"-",
+                b"e400",
+                b"null",
+                b"\"\"",
+                b"\\u0000",
+                b"\\",
+                b"NaN",
+                b"{}",
+                b"[",
+                b"\xff\xfe",
+                b"\",\"s\":\"",
+                b"\"data\":",
+            ];
             let word = words[rng.random_range(0..words.len())];
             bytes.splice(at..at, word.iter().copied());
         }

@@ -15,6 +15,9 @@ use super::super::{Outcome, ParseContext, Parser, Rejection, reason, tally::Tall
 use super::message::{AggTrade, Envelope, ForceOrder, KlineEvent, MarkPrice, Trade};
 use crate::frames::Direction;
 
+/// An aggregate trade spans 100 ms: more fills than this are a damaged id.
+const FILLS_MAX: u64 = 1_000_000;
+
 /// The venue's parser.
 pub struct BinanceUsdm {
     pub(super) symbols: Symbols,
@@ -84,6 +87,21 @@ fn name_of(event: &[u8]) -> &'static str {
     }
 }
 
+/// The type of event that a stream of this name must hold, if it is one that is used.
+fn stream_of(stream: &[u8]) -> Option<&'static str> {
+    let kind = stream.split(|&b| b == b'@').nth(1)?;
+    Some(match kind {
+        _ if stream.starts_with(b"!markPrice@arr") => "markPriceUpdate",
+        _ if stream.starts_with(b"!forceOrder@arr") => "forceOrder",
+        b"aggTrade" => "aggTrade",
+        b"trade" => "trade",
+        b"markPrice" => "markPriceUpdate",
+        b"forceOrder" => "forceOrder",
+        kind if kind.starts_with(b"kline_") => "kline",
+        _ => return None,
+    })
+}
+
 /// Events that hold nothing for us, by name.
 fn useless(event: &[u8]) -> Option<&'static str> {
     Some(match event {
@@ -118,15 +136,24 @@ impl BinanceUsdm {
             Err(reason) => return rejected(reason),
         };
         let data = envelope.data.json();
+        let stream = envelope.stream.said().as_deref().and_then(stream_of);
         if data.starts_with('[') {
-            return self.array(data, arrival, ticks);
+            return match (self.array(data, arrival, ticks), stream) {
+                (Outcome::Skipped(_), Some(stream)) if data != "[]" => {
+                    Outcome::Rejected(Rejection { stream, reason: reason::MISSING })
+                }
+                (outcome, _) => outcome,
+            };
         }
         if data.starts_with('{') {
             let inner: Envelope<'_> = match wire::read(data) {
                 Ok(inner) => inner,
                 Err(reason) => return rejected(reason),
             };
-            return self.named(&inner, data, arrival, ticks);
+            return match stream {
+                Some(stream) if inner.event.said().is_none() => Outcome::Rejected(Rejection { stream, reason: reason::MISSING }),
+                _ => self.named(&inner, data, arrival, ticks),
+            };
         }
         if !data.is_empty() {
             return rejected(reason::JSON_TYPE);
@@ -224,7 +251,7 @@ impl BinanceUsdm {
     fn agg_trade(&mut self, m: &AggTrade<'_>, arrival: Arrival) -> Result<model::Trade, &'static str> {
         let symbol = self.symbols.get(&m.symbol)?;
         let (first, last) = (check::id(&m.first)?, check::id(&m.last)?);
-        let fills = last.checked_sub(first).and_then(|n| u32::try_from(n).ok()?.checked_add(1)).ok_or(reason::ID_ORDER)?;
+        let fills = last.checked_sub(first).filter(|&n| n < FILLS_MAX).ok_or(reason::ID_ORDER)? as u32 + 1;
         check::trade(model::Trade {
             instrument: symbol.instrument,
             ts: arrival.live(&m.ts)?,
