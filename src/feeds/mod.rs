@@ -1,9 +1,18 @@
 //! The venues: one folder each, with the same files. `message.rs` holds the wire's types with a real message above each,
 //! `parse.rs` turns frames into ticks.
 
+pub mod binance_usdm;
+pub mod bybit_linear;
+mod check;
+pub mod reason;
+mod rest;
+mod symbols;
+mod tally;
+mod wire;
+
 use std::sync::Arc;
 
-use dataflows::model::{Instruments, Tick};
+use dataflows::model::{Instruments, Tick, Venue};
 
 use crate::frames::Direction;
 
@@ -44,4 +53,14 @@ pub struct ParseContext {
     /// Event times further than this from `recv_ns` are refused (a unit mix-up: s, ms, µs, ns). 0: only the years
     /// 2009 to 2100 are checked.
     pub skew_ms_max: i64,
+}
+
+/// The parser of a venue, if it has one.
+#[must_use]
+pub fn parser_for(venue: Venue, context: ParseContext) -> Option<Box<dyn Parser>> {
+    match venue {
+        Venue::BinanceUsdm => Some(Box::new(binance_usdm::BinanceUsdm::new(&context))),
+        Venue::BybitLinear => Some(Box::new(bybit_linear::BybitLinear::new(&context))),
+        Venue::OkxSwap | Venue::Hyperliquid | Venue::BinanceSpot | Venue::Coinbase => None,
+    }
 }
