@@ -164,7 +164,14 @@ fn every_view(id: InstrumentId) -> Vec<Changes> {
         )]),
         Changes::KlineChecks(vec![(check, T0 as u64, 1)]),
         Changes::LateEvents(vec![(
-            LateEvent { venue: Venue::BybitLinear, instrument: id, stream: LateStream::Trades, ts: T0 - 9_000, seq: 3, applied: true },
+            LateEvent {
+                venue: Venue::BybitLinear,
+                instrument: id,
+                stream: LateStream::Trades,
+                ts: T0 - 9_000,
+                seq: 3,
+                applied: true,
+            },
             T0 as u64,
             1,
         )]),
@@ -265,7 +272,12 @@ async fn every_row_type_is_read_as_it_was_written() {
     .await;
     check(&store, "SELECT kind, rate, rate_8h, round(annualised, 6) FROM funding", "settled\t0.0001\t0.0002\t0.219").await;
     check(&store, "SELECT kline_high, kline_trades, agrees FROM kline_checks", "61901\t\\N\t0").await;
-    check(&store, "SELECT stream, seq, symbol, reason FROM late_events", "trades\t3\tBTC-USDT-PERP\tlate, applied as a correction").await;
+    check(
+        &store,
+        "SELECT stream, seq, symbol, reason FROM late_events",
+        "trades\t3\tBTC-USDT-PERP\tlate, applied as a correction",
+    )
+    .await;
     check(&store, "SELECT seq, payload = '{\"p\":\"1e400\"} \\t\\'\\\\ ü' FROM rejected_frames", "41\t1").await;
 
     // Values only ever travel as bound parameters.
@@ -357,7 +369,8 @@ async fn what_was_acknowledged_survives_a_kill() {
     let pid = store.engine_pid().unwrap();
     assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 
-    let writer = store.writer(Arc::clone(&instruments), WriterOptions { retry_for: Duration::from_millis(300), ..WriterOptions::live() });
+    let writer =
+        store.writer(Arc::clone(&instruments), WriterOptions { retry_for: Duration::from_millis(300), ..WriterOptions::live() });
     writer.push(quantum(T0, vec![Changes::Bars(vec![(bar(id, T0, 1), T0 as u64 + 1, 1)])])).await.unwrap();
     let error = writer.flush().await.unwrap_err();
     assert!(matches!(&error, StoreError::Stopped(why) if why.contains("does not answer")), "{error}");

@@ -42,7 +42,8 @@ pub async fn bench(dir: &Path, rows: u64) -> Result<Figures, StoreError> {
     let location = dir.to_string_lossy().into_owned();
     let store = Store::open(&config::Store { location, ..config::Store::default() }, Mode::Write("bench")).await?;
     let instruments = Arc::new(Instruments::default());
-    let ids: Vec<_> = (0..SYMBOLS).filter_map(|i| instruments.intern(Venue::BinanceUsdm, &format!("SYM{i:03}-USDT-PERP"))).collect();
+    let ids: Vec<_> =
+        (0..SYMBOLS).filter_map(|i| instruments.intern(Venue::BinanceUsdm, &format!("SYM{i:03}-USDT-PERP"))).collect();
     let writer = store.writer(instruments, WriterOptions::bulk());
 
     let begin = Instant::now();

@@ -42,7 +42,12 @@ pub async fn view(store: &Store, view: &View, out: &mut (dyn Write + Send)) -> R
         text.hash.update(&text.ready);
         text.ready.clear();
     }
-    Ok(ViewDump { view: view.name, rows: text.lines.saturating_sub(2), sha256: hex(&text.hash.finalize()), about_arrival: view.about_arrival })
+    Ok(ViewDump {
+        view: view.name,
+        rows: text.lines.saturating_sub(2),
+        sha256: hex(&text.hash.finalize()),
+        about_arrival: view.about_arrival,
+    })
 }
 
 /// The hash over all views that don't speak about arrival.

@@ -149,8 +149,11 @@ fn run_engine(library: &Path, argv: &[CString]) -> Result<(), String> {
     let engine = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_LOCAL) };
     let engine = engine.map_err(|e| format!("can't load {}: {e}", library.display()))?;
     // SAFETY: both symbols belong to the library's C API and have these types there (chdb.h).
-    let symbols =
-        unsafe { engine.get::<QueryCmdline>(b"chdb_query_cmdline\0").and_then(|q| Ok((q, engine.get::<ResultError>(b"chdb_result_error\0")?))) };
+    let symbols = unsafe {
+        engine
+            .get::<QueryCmdline>(b"chdb_query_cmdline\0")
+            .and_then(|q| Ok((q, engine.get::<ResultError>(b"chdb_result_error\0")?)))
+    };
     let (run, error_of) = symbols.map_err(|e| format!("{} is not libchdb: {e}", library.display()))?;
     // SAFETY: `pointers` and the strings behind it outlive the call, which only reads them; the result is passed on once and
     // its message copied before the process ends, so nothing is freed early.

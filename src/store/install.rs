@@ -38,7 +38,12 @@ fn found() -> Option<PathBuf> {
     let beside = executable.as_deref().and_then(Path::parent);
     let upward = [std::env::current_dir().ok(), beside.map(Path::to_owned)].into_iter().flatten();
     let upward = upward.flat_map(|start| start.ancestors().map(|dir| dir.join(IN_MODULES)).collect::<Vec<_>>());
-    beside.map(|dir| dir.join("libchdb.so")).into_iter().chain(upward).chain(cache().map(|dir| dir.join(IN_MODULES))).find(|p| p.is_file())
+    beside
+        .map(|dir| dir.join("libchdb.so"))
+        .into_iter()
+        .chain(upward)
+        .chain(cache().map(|dir| dir.join(IN_MODULES)))
+        .find(|p| p.is_file())
 }
 
 /// `~/.cache/regimeflow/engine-<the lock file's version>`.
@@ -51,11 +56,7 @@ fn cache() -> Option<PathBuf> {
 /// The version that package.json pins.
 #[must_use]
 pub fn version() -> &'static str {
-    PACKAGE_JSON
-        .split("\"@chdb/lib-linux-x64-gnu\":")
-        .nth(1)
-        .and_then(|rest| rest.split('"').nth(1))
-        .unwrap_or("unknown")
+    PACKAGE_JSON.split("\"@chdb/lib-linux-x64-gnu\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap_or("unknown")
 }
 
 fn install() -> Result<PathBuf, StoreError> {

@@ -66,7 +66,8 @@ ENGINE = ReplacingMergeTree ORDER BY version";
 /// [`StoreError::Schema`] if the database's history and ours disagree; whatever the server says.
 pub async fn pending(client: &clickhouse::Client, database: &str) -> Result<Vec<Migration>, StoreError> {
     let what = || format!("reading {database}.schema_migrations");
-    let exists = client
+    let anywhere = client.clone().with_database("default"); // ours may not exist yet
+    let exists = anywhere
         .query("SELECT count() FROM system.tables WHERE database = ? AND name = 'schema_migrations'")
         .bind(database)
         .fetch_one::<u64>()
@@ -108,8 +109,12 @@ pub async fn apply(client: &clickhouse::Client, database: &str) -> Result<Vec<Mi
         client.query_raw(sql).execute().await.map_err(|e| StoreError::of(what, &e))
     };
     let anywhere = client.clone().with_database("default");
-    execute(&anywhere, format!("creating database {database}"), &format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database)))
-        .await?;
+    execute(
+        &anywhere,
+        format!("creating database {database}"),
+        &format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database)),
+    )
+    .await?;
     let todo = pending(client, database).await?;
     execute(client, "creating schema_migrations".into(), LEDGER).await?;
     for migration in &todo {

@@ -66,7 +66,9 @@ impl Store {
         } else if location.is_empty() || location == "none" {
             return Err(StoreError::Config(format!("store.location is {location:?}: give a directory or a ClickHouse URL")));
         } else if location.contains("://") {
-            return Err(StoreError::Config(format!("store {location}: only http:// and https:// are spoken; give a directory or such a URL")));
+            return Err(StoreError::Config(format!(
+                "store {location}: only http:// and https:// are spoken; give a directory or such a URL"
+            )));
         } else {
             let engine = Engine::open(Path::new(location), mode).await?;
             let client = clickhouse::Client::default().with_url(engine.url());
@@ -80,7 +82,8 @@ impl Store {
     async fn must_exist(&self, config: &config::Store) -> Result<(), StoreError> {
         let query = self.client.clone().with_database("default");
         let query = query.query("SELECT count() FROM system.databases WHERE name = ?").bind(&self.database);
-        let found = query.fetch_one::<u64>().await.map_err(|e| StoreError::of(format!("looking for database {}", self.database), &e))?;
+        let found =
+            query.fetch_one::<u64>().await.map_err(|e| StoreError::of(format!("looking for database {}", self.database), &e))?;
         if found == 0 { Err(StoreError::Absent((&config.location).into())) } else { Ok(()) }
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use clickhouse::{Row, RowWrite};
 use dataflows::model::{
     Bar, Cascade, Change, Coverage, Estimators, FundingKind, FundingRow, Instrument, InstrumentId, KlineCheck, LateEvent,
-    LateStream, LiquidationRow, LiquidationWindow, OpenInterestRow, PositionSide, PriceKind, Real, Severity, SideBias, Volatility,
+    LateStream, LiquidationRow, LiquidationWindow, OpenInterestRow, PositionSide, PriceKind, Real, Severity, SideBias,
+    Volatility,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
