@@ -12,7 +12,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,22 @@ const START_MAX: Duration = Duration::from_secs(90);
 const STOP_MAX: Duration = Duration::from_secs(30);
 const READERS_MAX: Duration = Duration::from_secs(10);
 const LOG_BYTES_MAX: u64 = 1 << 20;
-/// Names the binary to start as the engine's child, where the running one is not regimeflow (tests).
+/// Names the binary to start as the engine's child, where the running one is not regimeflow.
 pub const BINARY_ENV: &str = "REGIMEFLOW_BIN";
+
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// As [`BINARY_ENV`], from inside the process: a test, whose own binary knows no `engine-child`. The first call counts.
+pub fn start_engine_with(binary: impl Into<PathBuf>) {
+    BINARY.get_or_init(|| binary.into());
+}
+
+fn binary() -> std::io::Result<PathBuf> {
+    match std::env::var_os(BINARY_ENV).map(PathBuf::from).or_else(|| BINARY.get().cloned()) {
+        Some(path) => Ok(path),
+        None => std::env::current_exe(),
+    }
+}
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,10 +184,7 @@ async fn start(dir: PathBuf, lock: File) -> Result<Engine, StoreError> {
     let library = tokio::task::spawn_blocking(super::install::library).await;
     let library = library.map_err(|e| StoreError::EngineMissing(e.to_string()))??;
     let failed = |what: String| StoreError::Engine { dir: dir.clone(), what };
-    let binary = match std::env::var_os(BINARY_ENV) {
-        Some(path) => PathBuf::from(path),
-        None => std::env::current_exe().map_err(|e| failed(format!("can't be started: {e}")))?,
-    };
+    let binary = binary().map_err(|e| failed(format!("can't be started: {e}")))?;
     let mut child = Command::new(&binary)
         .arg(ENGINE_CHILD)
         .arg(&dir)

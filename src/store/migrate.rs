@@ -66,7 +66,8 @@ ENGINE = ReplacingMergeTree ORDER BY version";
 /// [`StoreError::Schema`] if the database's history and ours disagree; whatever the server says.
 pub async fn pending(client: &clickhouse::Client, database: &str) -> Result<Vec<Migration>, StoreError> {
     let what = || format!("reading {database}.schema_migrations");
-    let exists = client
+    let anywhere = client.clone().with_database("default"); // ours may not exist yet
+    let exists = anywhere
         .query("SELECT count() FROM system.tables WHERE database = ? AND name = 'schema_migrations'")
         .bind(database)
         .fetch_one::<u64>()

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use dataflows::model::Instruments;
 
-pub use engine::{BINARY_ENV, Mode};
+pub use engine::{BINARY_ENV, Mode, start_engine_with};
 pub use error::StoreError;
 pub use writer::{Quantum, Writer, WriterOptions};
 

@@ -1,0 +1,443 @@
+//! The store against the real embedded engine: what is written is what is read, whatever is retried, corrected or killed.
+//!
+//! The engine is installed by the same code that `regimeflow demo` uses; where it can't be had, the tests say so and pass.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataflows::fixed::{Notional, Price, Quantity, Rate};
+use dataflows::model::*;
+use regimeflow::config;
+use regimeflow::store::edge::{AlertRow, DeliveryRow, EdgeRow, FeedGap, RejectedFrame};
+use regimeflow::store::{Mode, Quantum, Store, StoreError, WriterOptions, dump, install, migrate, start_engine_with, views};
+
+/// 2024-08-08 00:00 UTC.
+const T0: i64 = 1_723_075_200_000;
+const ONE: i64 = 1_000_000_000_000;
+
+/// `false`, after saying why, where there is no engine.
+fn engine_is_here() -> bool {
+    start_engine_with(env!("CARGO_BIN_EXE_regimeflow"));
+    match install::library() {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            false
+        }
+    }
+}
+
+fn config(dir: &Path) -> config::Store {
+    config::Store { location: dir.to_string_lossy().into_owned(), ..config::Store::default() }
+}
+
+async fn open(dir: &Path) -> Store {
+    Store::open(&config(dir), Mode::Write("test")).await.unwrap()
+}
+
+async fn text(store: &Store, sql: &str) -> String {
+    let mut cursor = store.client().query_raw(sql).fetch_bytes("TabSeparated").unwrap();
+    String::from_utf8(cursor.collect().await.unwrap().to_vec()).unwrap()
+}
+
+async fn check(store: &Store, sql: &str, expected: &str) {
+    assert_eq!(text(store, sql).await.trim_end(), expected, "{sql}");
+}
+
+async fn write(store: &Store, instruments: &Arc<Instruments>, quanta: Vec<Quantum>) {
+    let writer = store.writer(Arc::clone(instruments), WriterOptions::live());
+    for quantum in quanta {
+        writer.push(quantum).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+}
+
+fn quantum(known_at: i64, changes: Vec<Changes>) -> Quantum {
+    Quantum { known_at: known_at as u64, changes, edge: Vec::new() }
+}
+
+fn bar(instrument: InstrumentId, ts: i64, close: i64) -> Bar {
+    Bar {
+        instrument,
+        timeframe: Timeframe::M1,
+        ts,
+        open: Price(61_800 * ONE),
+        high: Price(61_900 * ONE),
+        low: Price(61_700 * ONE),
+        close: Price(close * ONE),
+        volume: Quantity(2 * ONE as i128),
+        notional: Notional(123_600 * (ONE as i128) * (ONE as i128)),
+        taker_buy_volume: Quantity(ONE as i128 / 2),
+        trades: 17,
+    }
+}
+
+/// One row of every view of the dataflow.
+fn every_view(id: InstrumentId) -> Vec<Changes> {
+    let usd = |n: i128| Notional(n * (ONE as i128) * (ONE as i128));
+    let at = |row| (row, T0 as u64, 1);
+    let liquidation = LiquidationRow {
+        instrument: id,
+        ts: T0 + 7,
+        position_side: PositionSide::Long,
+        price: Price(61_000 * ONE),
+        qty: Quantity(3 * ONE as i128),
+        seq: 0,
+        price_kind: PriceKind::Bankruptcy,
+        notional: usd(183_000),
+        coverage: Coverage::Sampled1s,
+    };
+    let cascade = Cascade {
+        cascade_id: 0xab,
+        instrument: id,
+        window: Window::M5,
+        onset: T0,
+        last_active: T0 + 60_000,
+        ended_at: None,
+        total: usd(900_000),
+        long_notional: usd(800_000),
+        short_notional: usd(100_000),
+        count: 12,
+        window_notional: usd(500_000),
+        peak_window_notional: usd(750_000),
+        severity: Real(3.0),
+        severity_label: Severity::Critical,
+        side_bias: SideBias::Long,
+        price_move_bps: Some(Real(-42.5)),
+        coverage: Coverage::Full,
+    };
+    let estimators = Estimators {
+        close_to_close: Real(0.03),
+        parkinson: Some(Real(0.031)),
+        garman_klass: None,
+        rogers_satchell: Some(Real(0.033)),
+        yang_zhang: None,
+    };
+    let check = KlineCheck {
+        bar: bar(id, T0, 61_850),
+        kline_ohlc: [Price(61_800 * ONE), Price(61_901 * ONE), Price(61_700 * ONE), Price(61_850 * ONE)],
+        kline_volume: Quantity(2 * ONE as i128),
+        kline_trades: None,
+        agrees: false,
+    };
+    vec![
+        Changes::Bars(vec![(bar(id, T0, 61_850), T0 as u64, 1)]),
+        Changes::Liquidations(vec![at(liquidation)]),
+        Changes::LiquidationWindows(vec![(
+            LiquidationWindow {
+                instrument: id,
+                window: Window::H1,
+                ts: T0 + 60_000,
+                long_notional: usd(183_000),
+                short_notional: usd(0),
+                count: 1,
+                largest: usd(183_000),
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::Cascades(vec![(cascade, T0 as u64, 1)]),
+        Changes::Volatility(vec![(
+            Volatility {
+                instrument: id,
+                ts: T0,
+                day: Some(estimators),
+                hour: None,
+                ewma: Some(Real(0.02)),
+                regime: Some(VolatilityRegime::HighVol),
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::Funding(vec![(
+            FundingRow { instrument: id, kind: FundingKind::Settled, ts: T0, rate: Rate(100_000_000), interval_hours: 4 },
+            T0 as u64,
+            1,
+        )]),
+        Changes::OpenInterest(vec![(
+            OpenInterestRow { instrument: id, ts: T0, base: Quantity(5 * ONE as i128), usd: Some(usd(309_000)) },
+            T0 as u64,
+            1,
+        )]),
+        Changes::KlineChecks(vec![(check, T0 as u64, 1)]),
+        Changes::LateEvents(vec![(
+            LateEvent {
+                venue: Venue::BybitLinear,
+                instrument: id,
+                stream: LateStream::Trades,
+                ts: T0 - 9_000,
+                seq: 3,
+                applied: true,
+            },
+            T0 as u64,
+            1,
+        )]),
+    ]
+}
+
+fn every_edge_row() -> Vec<EdgeRow> {
+    let known_at = T0 as u64 + 5;
+    vec![
+        EdgeRow::Rejected(RejectedFrame {
+            venue: "bybit-linear".into(),
+            stream: "trades".into(),
+            known_at,
+            seq: 41,
+            reason: "price out of range".into(),
+            payload: "{\"p\":\"1e400\"} \t'\\ ü".into(),
+        }),
+        EdgeRow::Gap(FeedGap {
+            venue: "bybit-linear".into(),
+            stream: "trades".into(),
+            symbol: "BTCUSDT".into(),
+            from_ts: T0,
+            to_ts: None,
+            recovered: "none",
+            cause: "disconnect".into(),
+            known_at,
+        }),
+        EdgeRow::Alert(AlertRow {
+            id: "a1".into(),
+            event_type: "LIQUIDATION_CASCADE".into(),
+            status: "firing".into(),
+            severity: "CRITICAL".into(),
+            symbol: "BTC-USDT-PERP".into(),
+            venue: "bybit-linear".into(),
+            onset: T0,
+            resolved_at: None,
+            title: "a cascade".into(),
+            description: String::new(),
+            data: "{}".into(),
+            known_at,
+            diff: 1,
+        }),
+        EdgeRow::Delivery(DeliveryRow {
+            alert_id: "a1.firing".into(),
+            channel: "ops".into(),
+            attempt: 1,
+            sent_at: T0 + 6,
+            result: "delivered".into(),
+            http_status: 200,
+            latency_ms: 3.5,
+            reason: String::new(),
+            known_at,
+        }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_row_type_is_read_as_it_was_written() {
+    if !engine_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    assert!(migrate::apply(store.client(), store.database()).await.unwrap().is_empty(), "the second time there is nothing to do");
+
+    let instruments = Arc::new(Instruments::default());
+    let id = instruments.intern(Venue::BybitLinear, "BTC-USDT-PERP").unwrap();
+    let all = Quantum { known_at: T0 as u64, changes: every_view(id), edge: every_edge_row() };
+    for _ in 0..2 {
+        write(&store, &instruments, vec![all.clone()]).await; // the second time is a retry: it must not show
+        for view in views::VIEWS {
+            check(&store, &format!("SELECT count() FROM {}", view.name), "1").await;
+        }
+    }
+    check(
+        &store,
+        "SELECT * FROM bars",
+        "bybit-linear\tBTC-USDT-PERP\t1m\t2024-08-08 00:00:00.000\t61800\t61900\t61700\t61850\t2\t123600\t61800\t0.5\t17",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT * FROM liquidations",
+        "bybit-linear\tBTC-USDT-PERP\t2024-08-08 00:00:00.007\tLONG\t61000\t3\t0\tbankruptcy\t183000\tsampled_1s",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT cascade_id, window, ended_at, velocity_usd_per_hour, peak_velocity, side_bias, severity_label, price_move_bps FROM cascades",
+        "00000000000000ab\t5m\t\\N\t6000000\t9000000\tLONG\tCRITICAL\t-42.5",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT close_to_close, garman_klass, rogers_satchell, parkinson_1h, ewma, regime, risk_multiplier FROM volatility",
+        "0.03\t\\N\t0.033\t\\N\t0.02\tHIGH_VOL\t1.2",
+    )
+    .await;
+    check(&store, "SELECT kind, rate, rate_8h, round(annualised, 6) FROM funding", "settled\t0.0001\t0.0002\t0.219").await;
+    check(&store, "SELECT kline_high, kline_trades, agrees FROM kline_checks", "61901\t\\N\t0").await;
+    check(
+        &store,
+        "SELECT stream, seq, symbol, reason FROM late_events",
+        "trades\t3\tBTC-USDT-PERP\tlate, applied as a correction",
+    )
+    .await;
+    check(&store, "SELECT seq, payload = '{\"p\":\"1e400\"} \\t\\'\\\\ ü' FROM rejected_frames", "41\t1").await;
+
+    // Values only ever travel as bound parameters.
+    let hostile = "x' OR '1'='1";
+    let found = store.client().query("SELECT count() FROM bars WHERE symbol = ?").bind(hostile).fetch_one::<u64>().await;
+    assert_eq!(found.unwrap(), 0);
+    let echoed = store.client().query("SELECT {v:String}").param("v", hostile).fetch_one::<String>().await;
+    assert_eq!(echoed.unwrap(), hostile);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_correction_is_seen_now_and_not_before() {
+    if !engine_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let instruments = Arc::new(Instruments::default());
+    let id = instruments.intern(Venue::BinanceUsdm, "BTC-USDT-PERP").unwrap();
+    let (known, fixed, gone) = (T0 + 60_000, T0 + 120_000, T0 + 180_000);
+    let change = |close, known_at: i64, diff| (bar(id, T0, close), known_at as u64, diff);
+    let first = quantum(known, vec![Changes::Bars(vec![change(1, known, 1), change(9, known, 1), change(9, known, -1)])]);
+    let second = quantum(fixed, vec![Changes::Bars(vec![change(1, fixed, -1), change(2, fixed, 1)])]);
+    let third = quantum(gone, vec![Changes::Bars(vec![change(2, gone, -1)])]);
+
+    write(&store, &instruments, vec![first.clone()]).await;
+    check(&store, "SELECT close FROM bars", "1").await;
+    write(&store, &instruments, vec![second.clone(), first.clone()]).await;
+    check(&store, "SELECT close FROM bars", "2").await;
+    check(&store, "SELECT uniqExact(known_at, diff) FROM bars_changes", "3").await;
+    write(&store, &instruments, vec![third]).await;
+    check(&store, "SELECT close FROM bars", "").await;
+    store.client().query("OPTIMIZE TABLE bars_changes FINAL").execute().await.unwrap();
+    check(&store, "SELECT count() FROM bars_changes", "4").await;
+    for (t, close) in [(known - 1, ""), (known, "1"), (fixed - 1, "1"), (fixed, "2"), (gone - 1, "2"), (gone, "")] {
+        check(&store, &format!("SELECT close FROM bars_asof(t = fromUnixTimestamp64Milli({t}, 'UTC'))"), close).await;
+    }
+    check(&store, "SELECT close FROM bars_asof(t = '2024-08-08 00:01:30')", "1").await;
+    store.close().await.unwrap();
+}
+
+/// The hash over all views after writing these quanta, each a batch of its own or all in one.
+async fn hash(quanta: Vec<Quantum>, instruments: &Arc<Instruments>, batch_rows: usize) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let writer = store.writer(Arc::clone(instruments), WriterOptions { batch_rows, ..WriterOptions::live() });
+    for quantum in quanta {
+        writer.push(quantum).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    let mut dumps = Vec::new();
+    for view in views::VIEWS {
+        dumps.push(dump::view(&store, view, &mut std::io::sink()).await.unwrap());
+    }
+    store.close().await.unwrap();
+    assert_eq!(dumps[0].rows, 300);
+    dump::overall(&dumps)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dump_does_not_depend_on_order_or_batching() {
+    if !engine_is_here() {
+        return;
+    }
+    let instruments = Arc::new(Instruments::default());
+    let id = instruments.intern(Venue::BinanceUsdm, "BTC-USDT-PERP").unwrap();
+    let mut quanta: Vec<Quantum> = (0..300)
+        .map(|m| quantum(T0 + m, vec![Changes::Bars(vec![(bar(id, T0 + m * 60_000, 61_000 + m), (T0 + m) as u64, 1)])]))
+        .collect();
+    let forward = hash(quanta.clone(), &instruments, 1).await;
+    quanta.reverse();
+    assert_eq!(hash(quanta.clone(), &instruments, 1_000_000).await, forward);
+    quanta[0].changes = vec![Changes::Bars(vec![(bar(id, T0 + 299 * 60_000, 1), T0 as u64 + 299, 1)])];
+    assert_ne!(hash(quanta, &instruments, 1_000_000).await, forward, "another close is another hash");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_kill() {
+    if !engine_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let instruments = Arc::new(Instruments::default());
+    let id = instruments.intern(Venue::BinanceUsdm, "BTC-USDT-PERP").unwrap();
+    let rows = (0..5_000).map(|m| (bar(id, T0 + m * 60_000, 61_000), T0 as u64, 1)).collect();
+    write(&store, &instruments, vec![quantum(T0, vec![Changes::Bars(rows)])]).await;
+    let pid = store.engine_pid().unwrap();
+    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+
+    let writer =
+        store.writer(Arc::clone(&instruments), WriterOptions { retry_for: Duration::from_millis(300), ..WriterOptions::live() });
+    writer.push(quantum(T0, vec![Changes::Bars(vec![(bar(id, T0, 1), T0 as u64 + 1, 1)])])).await.unwrap();
+    let error = writer.flush().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Stopped(why) if why.contains("does not answer")), "{error}");
+    drop(store); // as if our process had died as well: engine.json stays behind
+
+    assert!(dir.path().join("engine.json").exists());
+    let store = Store::open(&config(dir.path()), Mode::Read("query")).await.unwrap();
+    check(&store, "SELECT count() FROM bars", "5000").await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_opener_attaches_or_is_told_who_is_there() {
+    if !engine_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let absent = Store::open(&config(&dir.path().join("nothing")), Mode::Read("query")).await.unwrap_err();
+    assert!(matches!(absent, StoreError::Absent(_)), "{absent}");
+    let store = open(dir.path()).await;
+    let busy = Store::open(&config(dir.path()), Mode::Write("replay")).await.unwrap_err();
+    assert_eq!(busy.exit_code(), 75);
+    assert!(busy.to_string().contains(&format!("by process {} (test)", std::process::id())), "{busy}");
+    let reader = Store::open(&config(dir.path()), Mode::Read("query")).await.unwrap();
+    assert_eq!(reader.engine_pid(), None, "it attached");
+    check(&reader, "SELECT count() FROM bars", "0").await;
+    reader.close().await.unwrap();
+    let refused = store.client().query("SELECT nothing FROM bars").execute().await.unwrap_err();
+    let refused = StoreError::of("a query", &refused);
+    assert_eq!((refused.exit_code(), refused.is_retryable()), (65, false), "{refused}");
+    store.close().await.unwrap();
+    Store::open(&config(dir.path()), Mode::Write("replay")).await.unwrap().close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_migration_is_refused() {
+    if !engine_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tamper = "ALTER TABLE schema_migrations UPDATE checksum = 'x' WHERE version = 1 SETTINGS mutations_sync = 2";
+    store.client().query(tamper).execute().await.unwrap();
+    let error = migrate::pending(store.client(), store.database()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Schema(text) if text.contains("0001_views")), "{error}");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let nowhere = config::Store { location: "http://127.0.0.1:9".into(), ..config::Store::default() };
+    let error = Store::open(&nowhere, Mode::Read("query")).await.unwrap_err();
+    assert_eq!((error.exit_code(), error.is_retryable()), (69, true), "{error}");
+    let wrong = config::Store { location: "ftp://x".into(), ..config::Store::default() };
+    assert_eq!(Store::open(&wrong, Mode::Read("query")).await.unwrap_err().exit_code(), 78);
+}
+
+/// Figures on demand: `cargo test --profile ci --test store -- --ignored --nocapture bench`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn bench() {
+    if !engine_is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let rows = std::env::var("ROWS").ok().and_then(|r| r.parse().ok()).unwrap_or(2_000_000);
+    let figures = regimeflow::store::bench::bench(dir.path(), rows).await.unwrap();
+    assert_eq!(figures.rows_found, rows);
+    eprintln!("{}", serde_json::to_string_pretty(&figures).unwrap());
+}
