@@ -3,9 +3,13 @@
 pub mod bench;
 pub mod config;
 pub mod demo;
+pub mod dump;
+pub mod migrate;
+pub mod query;
 pub mod replay;
-pub mod simulate;
 mod report;
+pub mod simulate;
+pub mod store_args;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,10 +52,17 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Write a regime-switching market in the venues' wire format, with the truth beside it.
     Simulate(simulate::SimulateArgs),
+    /// SQL against the store, also while a run has it open.
+    Query(query::Args),
+    /// Canonical text of each view, and a hash over it.
+    Dump(dump::Args),
+    /// Bring a store's tables up to date.
+    Migrate(migrate::Args),
     /// The program's own speed, beside the parse-only rate of the same run.
     Bench(bench::BenchArgs),
     /// Check, show or describe the configuration.
-    Config(config::ConfigArgs),
+    #[command(subcommand)]
+    Config(config::Command),
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.
@@ -68,8 +79,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Simulate(args) => simulate::run(args),
+        Command::Query(args) => query::run(args).await,
+        Command::Dump(args) => dump::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
         Command::Bench(args) => bench::run(args).await,
-        Command::Config(args) => config::run(args),
+        Command::Config(args) => args.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "regimeflow", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

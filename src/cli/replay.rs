@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Failure, EX_UNAVAILABLE, names, print, print_json, read_config, report, store_location};
+use super::{EX_UNAVAILABLE, Failure, names, print, print_json, read_config, report, store_location};
 use crate::app::{Pace, Pipeline};
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
 use crate::store::{Mode, Store};
@@ -76,7 +76,7 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         Speed::Times(_) => BatchLimits { frames: 64, ..BatchLimits::default() },
     };
     let mut reader = FrameLogReader::open(&args.frames, limits)?;
-    let store = if has_store { Some(Store::open(&config.store, Mode::Exclusive).await?) } else { None };
+    let store = if has_store { Some(Store::open(&config.store, Mode::Write("replay")).await?) } else { None };
 
     let started = Instant::now();
     let mut pipeline = Pipeline::start(&config, Pace::Replay, store.as_ref(), !args.no_alerts)?;

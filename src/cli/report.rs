@@ -22,14 +22,16 @@ pub(super) fn progress(length: u64, template: &str) -> ProgressBar {
 /// A table without frills, right-aligned numbers from the second column on.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    let mut numeric = vec![true; header.len()];
     for row in rows {
+        for (numeric, cell) in numeric.iter_mut().zip(&row) {
+            *numeric &= cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());
+        }
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(1) {
-        let is_number = |cell: &str| cell.trim().starts_with(|c: char| c.is_ascii_digit());
-        let numeric = column.cell_iter().flatten().skip(1).all(|cell| is_number(&cell.content()));
-        if numeric {
+    for (number, column) in table.column_iter_mut().enumerate().skip(1) {
+        if numeric.get(number) == Some(&true) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
