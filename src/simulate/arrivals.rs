@@ -77,6 +77,7 @@ impl Arrivals {
             waiting.push(w);
         }
         self.bytes.clear();
+        self.waiting.clear();
         std::mem::swap(&mut self.bytes, bytes);
         std::mem::swap(&mut self.waiting, waiting);
         Ok(())

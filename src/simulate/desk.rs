@@ -125,10 +125,10 @@ impl Desk {
         let own = self.forced.iter().filter(|f| f.of_cascade);
         let own_usd = own.clone().map(|f| listing.usd(f.notional())).sum();
         self.tally.second(now, path.current, shown, own_usd, own.map(|f| f.ts).max());
-        if (now + 1) % 60 == 0 {
-            if let Some(bar) = self.tape.close((now - 59) * 1_000) {
-                self.feed.kline(arrivals, now, &bar);
-            }
+        if (now + 1) % 60 == 0
+            && let Some(bar) = self.tape.close((now - 59) * 1_000)
+        {
+            self.feed.kline(arrivals, now, &bar);
         }
     }
 
@@ -175,7 +175,7 @@ impl Desk {
             let long = side == 0;
             let adverse = (if long { -0.5 } else { 0.5 } * z).clamp(-1.5, 1.5);
             let coupling = (activity * (adverse + 3.0 * path.log_interest).exp()).clamp(0.2, 4.0);
-            let cascade = burst.filter(|b| (b.side == dataflows::model::PositionSide::Long) == long).map(|b| events(b));
+            let cascade = burst.filter(|b| (b.side == dataflows::model::PositionSide::Long) == long).map(events);
             let fed = cascade.map_or(0.0, |count| count * (1.0 - self.branching) * share);
             let mean = cascade.zip(burst).map_or(0.0, |(count, b)| b.expected_usd / count);
             hawkes.second([self.immigrants * coupling, fed], |at, of_cascade| {

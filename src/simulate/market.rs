@@ -10,7 +10,7 @@ use super::listing::Listing;
 use super::path::Path;
 use super::regimes::{self, MARKET, MarketChain};
 use super::schedule;
-use super::truth::{Burst, FundingEpisode, RegimeRun, Truth};
+use super::truth::{Burst, BurstAtVenue, FundingEpisode, RegimeRun, Truth, rounded};
 use super::{Settings, SettingsError};
 
 /// A running simulation.
@@ -115,7 +115,7 @@ impl Simulation {
                     to_ts: from_ts + 60_000,
                     state,
                     name: regimes::NAMES[state].to_owned(),
-                    sigma_per_day: regimes::sigma_day(market, own, symbol.listing.beta, symbol.listing.idiosyncratic),
+                    sigma_per_day: rounded(regimes::sigma_day(market, own, symbol.listing.beta, symbol.listing.idiosyncratic), 9),
                 }),
             }
         }
@@ -133,20 +133,29 @@ impl Simulation {
                 side: burst.side,
                 onset_ts: burst.onset * 1_000,
                 end_ts: burst.end() * 1_000,
-                expected_notional_usd: burst.expected_usd,
+                expected_notional_usd: rounded(burst.expected_usd, 2),
                 decoy: burst.decoy,
                 market_wide: burst.market_wide,
-                log_price_move: burst.log_move,
-                open_interest_drop: burst.interest_cut,
-                venues: symbol.desks.iter().map(|desk| desk.tally.bursts[number].clone()).collect(),
+                log_price_move: rounded(burst.log_move, 9),
+                open_interest_drop: rounded(burst.interest_cut, 9),
+                venues: symbol.desks.iter().map(|desk| to_cents(&desk.tally.bursts[number])).collect(),
             }));
             truth.funding_episodes.extend(symbol.path.episodes.iter().map(|episode| FundingEpisode {
                 symbol: symbol.listing.canonical(),
                 from_ts: episode.from * 1_000,
                 to_ts: episode.to * 1_000,
-                rate_8h: funding::rate(episode.premium),
+                rate_8h: rounded(funding::rate(episode.premium), 9),
             }));
         }
         truth
+    }
+}
+
+fn to_cents(at: &BurstAtVenue) -> BurstAtVenue {
+    BurstAtVenue {
+        liquidated_notional_usd: rounded(at.liquidated_notional_usd, 2),
+        realised_notional_usd: rounded(at.realised_notional_usd, 2),
+        peak_5m_notional_usd: rounded(at.peak_5m_notional_usd, 2),
+        ..at.clone()
     }
 }

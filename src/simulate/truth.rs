@@ -98,6 +98,12 @@ pub struct FundingEpisode {
     pub rate_8h: f64,
 }
 
+/// Cuts a number to so many decimals: what is written is then read back exactly, whatever the JSON reader.
+pub(super) fn rounded(x: f64, decimals: i32) -> f64 {
+    let scale = 10f64.powi(decimals);
+    (x * scale).round() / scale
+}
+
 /// A line of a truth file.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
