@@ -32,3 +32,4 @@ pub const SYMBOL_HASH: &str = "symbol has the hash of another one";
 pub const CATEGORY: &str = "category is not linear";
 pub const VENUE_ERROR: &str = "the venue answered with an error";
 pub const TIMEFRAME: &str = "unknown time frame";
+pub const SPOT: &str = "print of the spot market";

@@ -15,8 +15,8 @@ wire! {
     /// `{"T":1672304486865,"s":"BTCUSDT","S":"Buy","v":"0.001","p":"16578.50","L":"PlusTick","i":"20f43950-d8dd-5b31-9112-a178eb6023af","BT":false,"RPI":false,"seq":1783284617}`
     struct Trade {
         ts: Text<'a> = "T", symbol: Text<'a> = "s", side: Text<'a> = "S", qty: Text<'a> = "v", price: Text<'a> = "p",
-        id: Text<'a> = "i", block: Text<'a> = "BT", seq: Text<'a> = "seq",
-    } ignored { "L" "RPI" "mP" "iP" "mIv" "iv" }
+        id: Text<'a> = "i", block: Text<'a> = "BT", seq: Text<'a> = "seq", direction: Text<'a> = "L",
+    } ignored { "RPI" "mP" "iP" "mIv" "iv" }
 }
 
 wire! {

@@ -159,7 +159,11 @@ impl BybitLinear {
         self.unknown_fields += m.unknown;
         let symbol = self.symbols.get(&m.symbol)?;
         let id = m.id.said().ok_or(reason::MISSING)?;
-        let (high, low) = uuid(&id).unwrap_or_else(|| name_hash(&id));
+        let uuid = uuid(&id);
+        if uuid.is_none() && m.direction.said().is_none() {
+            return Err(reason::SPOT); // recorders label both sockets of the venue alike; only contracts tell the direction
+        }
+        let (high, low) = uuid.unwrap_or_else(|| name_hash(&id));
         let block = m.block.said().is_some() && check::flag(&m.block)?;
         check::trade(model::Trade {
             instrument: symbol.instrument,
