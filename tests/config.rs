@@ -73,6 +73,26 @@ fn doubtful_files_are_accepted_with_a_warning() {
 }
 
 #[test]
+fn a_bad_file_ends_the_command_with_78() {
+    use regimeflow::cli::config::Command;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    let check = |toml: &str, code: u8| {
+        std::fs::write(&file, toml).unwrap();
+        for command in [
+            Command::Check { file: file.clone(), json: false },
+            Command::Check { file: file.clone(), json: true },
+            Command::Show { file: Some(file.clone()), json: true },
+        ] {
+            let ended = command.run().unwrap();
+            assert_eq!(format!("{ended:?}"), format!("{:?}", std::process::ExitCode::from(code)));
+        }
+    };
+    check("[engine]\nworkers = 2\n", 0);
+    check("[engine]\nworkers = 0\n", 78);
+}
+
+#[test]
 fn an_empty_file_is_the_default() {
     assert_eq!(load::parse("", "empty.toml").unwrap(), (Config::default(), Vec::new()));
 }
