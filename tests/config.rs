@@ -108,7 +108,9 @@ fn files_that_cannot_be_read_say_so() {
     let dir = tempfile::tempdir().unwrap();
     let check = |name: &str, bytes: Option<&[u8]>, message: &str| {
         let path = dir.path().join(name);
-        bytes.map(|bytes| std::fs::write(&path, bytes).unwrap());
+        if let Some(bytes) = bytes {
+            std::fs::write(&path, bytes).unwrap();
+        }
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains(message) && error.lines().all(|line| line.contains(name)), "{error}");
     };
