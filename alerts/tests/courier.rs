@@ -33,10 +33,10 @@ impl Channel for Scripted {
     async fn send(&self, message: &Message, _now_ms: i64) -> Outcome {
         self.sent.lock().unwrap().push((self.start.elapsed().as_secs_f64(), message.idempotency_key()));
         sleep(self.takes).await;
+        assert!(!message.body.contains("panic"), "told to panic");
         let mut scripts = self.scripts.lock().unwrap();
         let script = scripts.entry(message.event_id.clone()).or_default();
         let verdict = if script.len() > 1 { script.pop_front() } else { script.front().copied() }.unwrap_or(DELIVERED);
-        assert!(message.body.contains(&message.event_id) && !message.body.contains("panic"), "told to panic");
         let http_status = match verdict {
             Verdict::Delivered => 200,
             Verdict::Retry { .. } => 503,

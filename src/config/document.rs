@@ -45,6 +45,12 @@ impl Places {
     }
 
     fn report(&mut self, key: &str, message: String, hint: &str, warning: bool) {
+        // A rule that looks at a value which was refused, or at its section, would only repeat what is said already.
+        let at_or_below =
+            |p: &Problem| p.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        if !key.is_empty() && self.problems.iter().any(at_or_below) {
+            return;
+        }
         let mut above = key;
         let span = loop {
             match (self.spans.get(above), above.rfind(['.', '['])) {
@@ -137,7 +143,11 @@ impl Walk<'_> {
             complete = false;
             let place = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
             let about = known[name]["description"].as_str().unwrap_or_default();
-            self.places.error(&place, "is missing".into(), &format!("add `{name} = …`: {}", lower_first(about)));
+            self.places.error(
+                &place,
+                "is missing".into(),
+                &format!("add `{name} = …`: {}", lower_first(about).trim_end_matches('.')),
+            );
         }
         complete.then_some(Value::Object(usable))
     }
@@ -184,7 +194,7 @@ impl Walk<'_> {
         let low = schema["minimum"].as_f64().is_some_and(|least| n < least);
         let high = schema["maximum"].as_f64().is_some_and(|most| n > most);
         if low || high {
-            return self.refuse(key, format!("{number} is too {}{}", if low { "small" } else { "large" }, range(schema)), "");
+            return self.refuse(key, format!("{n} is too {}{}", if low { "small" } else { "large" }, range(schema)), "");
         }
         Some(number)
     }
@@ -235,7 +245,7 @@ impl Walk<'_> {
             (DeValue::String(text), ["array", ..]) => format!("write [{text:?}]"),
             _ => String::new(),
         };
-        self.refuse(key, format!("is {found}, must be {wanted}{}", range(schema)), &hint)
+        self.refuse(key, format!("is {found}, must be {wanted}{}", range(schema).replace(" must be", "")), &hint)
     }
 
     /// Follows `$ref`, and takes what is not `null` of an `anyOf`.
@@ -262,11 +272,11 @@ fn types(schema: &Value) -> Vec<&str> {
 
 /// `, must be 1 to 64`.
 fn range(schema: &Value) -> String {
-    match (&schema["minimum"], &schema["maximum"]) {
-        (Value::Null, Value::Null) => String::new(),
-        (least, Value::Null) => format!(", must be at least {least}"),
-        (Value::Null, most) => format!(", must be at most {most}"),
-        (least, most) => format!(", must be {least} to {most}"),
+    match (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {
+        (None, None) => String::new(),
+        (Some(least), None) => format!(", must be at least {least}"),
+        (None, Some(most)) => format!(", must be at most {most}"),
+        (Some(least), Some(most)) => format!(", must be {least} to {most}"),
     }
 }
 

@@ -63,7 +63,10 @@ impl fmt::Display for ConfigErrors {
 
 /// The candidate that `word` is most likely a slip for.
 #[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if let Some(longer) = candidates.clone().into_iter().find(|c| word.len() >= 4 && c.starts_with(word)) {
+        return Some(longer);
+    }
     let likeness = |c: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase());
     let (distance, best) = candidates.into_iter().map(|c| (likeness(c), c)).min_by_key(|(d, _)| *d)?;
     (distance <= word.chars().count().max(best.chars().count()) / 3).then_some(best)
