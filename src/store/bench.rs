@@ -30,7 +30,7 @@ pub struct Figures {
     pub symbol_day_ms: f64,
     /// The rows of that day.
     pub symbol_day_rows: u64,
-    /// `count()` and `sum()` over all of `bars`, ms.
+    /// A count over all of `bars` that reads two of its figures, ms.
     pub full_scan_ms: f64,
 }
 
@@ -75,7 +75,7 @@ pub async fn bench(dir: &Path, rows: u64) -> Result<Figures, StoreError> {
         times.push(counted(&store, &day).await?.1);
     }
     times.sort_unstable();
-    let (_, scan) = counted(&store, "SELECT count() + 0 * sum(close * volume) > 0 FROM bars").await?;
+    let (_, scan) = counted(&store, "SELECT count() FROM bars WHERE close * volume >= 0").await?;
     store.close().await?;
     Ok(Figures {
         rows,
@@ -90,7 +90,7 @@ pub async fn bench(dir: &Path, rows: u64) -> Result<Figures, StoreError> {
 
 async fn counted(store: &Store, sql: &str) -> Result<(u64, Duration), StoreError> {
     let begin = Instant::now();
-    let query = format!("SELECT toUInt64(x) FROM (SELECT ({sql}) AS x)");
+    let query = format!("SELECT assumeNotNull(toUInt64(({sql})))");
     let count = store.client().query(&query).fetch_one::<u64>().await.map_err(|e| StoreError::of("the bench's query", &e))?;
     Ok((count, begin.elapsed()))
 }
