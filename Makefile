@@ -1,0 +1,34 @@
+# Two commands on a fresh machine with Rust, Node and a C compiler: `make demo` and `make test`. Everything else installs itself.
+
+BIN := target/ci/regimeflow
+CARGO ?= cargo
+
+.PHONY: demo test build engine bench clean
+
+# A simulated market through the whole pipeline, with what was found at the end.
+demo: build
+	$(BIN) demo
+
+# All tests. They use the embedded engine, real sockets on loopback, and the recordings in ../shared/data where present.
+test: engine
+	$(CARGO) test --workspace --locked
+
+build:
+	$(CARGO) build --locked --profile ci
+
+# The embedded ClickHouse engine (an npm package, checked against its sha512). Elsewhere than on Linux x64 it installs nothing.
+engine: node_modules/.package-lock.json
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+# Speed, each figure beside the parse-only rate of the same run.
+bench: build engine
+	$(BIN) bench parse
+	$(BIN) bench pipeline
+	$(BIN) bench store
+
+clean:
+	$(CARGO) clean
+	rm -rf node_modules
