@@ -3,6 +3,7 @@
 //! Data runs one way: [`feeds`] turn [`frames`] into ticks, `dataflows` maintains the views, [`store`] keeps every change,
 //! `alerts` tells people.
 
+pub mod clock;
 pub mod config;
 pub mod feeds;
 pub mod frames;

@@ -208,6 +208,8 @@ pub struct Feed {
     pub rotate_after_ms: u64,
     /// How long the old and the new connection run together.
     pub rotate_overlap_ms: u64,
+    /// How often open interest is asked for over REST, where the venue doesn't push it.
+    pub poll_every_ms: u64,
     /// Silence limits by stream, overriding the built-in ones; 0: none.
     pub silence_ms: std::collections::BTreeMap<String, u64>,
 }
@@ -226,6 +228,7 @@ impl Default for Feed {
             healthy_after_ms: 60_000,
             rotate_after_ms: 84_600_000,
             rotate_overlap_ms: 10_000,
+            poll_every_ms: 15_000,
             silence_ms: std::collections::BTreeMap::new(),
         }
     }

@@ -1,6 +1,10 @@
 //! The venues: one folder each, with the same files. `message.rs` holds the wire's types with a real message above each,
 //! `parse.rs` turns frames into ticks.
 
+pub mod binance_usdm;
+pub mod bybit_linear;
+pub mod live;
+
 use std::sync::Arc;
 
 use dataflows::model::{Instruments, Tick};

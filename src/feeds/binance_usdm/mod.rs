@@ -1,0 +1,3 @@
+//! Binance USDⓈ-M futures.
+
+pub mod session;

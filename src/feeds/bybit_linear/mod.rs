@@ -1,0 +1,3 @@
+//! Bybit linear perpetuals.
+
+pub mod session;
