@@ -3,8 +3,10 @@
 //! Data runs one way: [`feeds`] turn [`frames`] into ticks, `dataflows` maintains the views, [`store`] keeps every change,
 //! `alerts` tells people.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod feeds;
 pub mod frames;
+pub mod mock_venue;
 pub mod store;
