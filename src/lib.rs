@@ -12,6 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod feeds;
 pub mod frames;
+pub mod mock_venue;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

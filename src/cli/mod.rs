@@ -5,9 +5,11 @@ pub mod config;
 pub mod demo;
 pub mod dump;
 pub mod migrate;
+pub mod mock_venue;
 pub mod query;
 pub mod replay;
 mod report;
+pub mod run;
 pub mod simulate;
 pub mod store_args;
 
@@ -48,8 +50,12 @@ pub struct Cli {
 enum Command {
     /// A simulated market through the whole pipeline into the embedded store: no config, no network.
     Demo(demo::DemoArgs),
+    /// Live feeds through the pipeline, until SIGTERM or Ctrl-C.
+    Run(run::RunArgs),
     /// Recorded frames through the same pipeline as live ones.
     Replay(replay::ReplayArgs),
+    /// Serve recorded frames over the venues' own WebSocket protocol, with faults on demand.
+    MockVenue(mock_venue::MockVenueArgs),
     /// Write a regime-switching market in the venues' wire format, with the truth beside it.
     Simulate(simulate::SimulateArgs),
     /// SQL against the store, also while a run has it open.
@@ -77,6 +83,8 @@ enum Command {
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Demo(args) => demo::run(args).await,
+        Command::Run(args) => run::run(args).await,
+        Command::MockVenue(args) => mock_venue::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Simulate(args) => simulate::run(args),
         Command::Query(args) => query::run(args).await,

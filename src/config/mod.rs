@@ -270,6 +270,8 @@ pub struct Feed {
     /// How long the old and the new connection run together.
     #[schemars(range(max = 600_000))]
     pub rotate_overlap_ms: u64,
+    /// How often open interest is asked for over REST, where the venue doesn't push it.
+    pub poll_every_ms: u64,
     /// Silence limits by stream, overriding the built-in ones; 0: none.
     pub silence_ms: std::collections::BTreeMap<String, u64>,
 }
@@ -288,6 +290,7 @@ impl Default for Feed {
             healthy_after_ms: 60_000,
             rotate_after_ms: 84_600_000,
             rotate_overlap_ms: 10_000,
+            poll_every_ms: 15_000,
             silence_ms: std::collections::BTreeMap::new(),
         }
     }

@@ -4,6 +4,7 @@
 pub mod binance_usdm;
 pub mod bybit_linear;
 mod check;
+pub mod live;
 pub mod reason;
 mod rest;
 mod symbols;

@@ -5,6 +5,7 @@
 mod message;
 mod parse;
 mod rest;
+pub mod session;
 
 pub use parse::BinanceUsdm;
 

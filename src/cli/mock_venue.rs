@@ -1,0 +1,86 @@
+//! `regimeflow mock-venue`: serve a frame log over the venues' own protocol, with faults on demand.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::mock_venue::{Fault, MockConfig, RestMode, Speed, fault, start};
+
+/// Serve a frame log over the venues' own WebSocket and REST protocols.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = format!("Faults (--fault, repeatable):\n{}", fault::HELP))]
+pub struct MockVenueArgs {
+    /// The frame log, plain or zstd.
+    pub log: PathBuf,
+    /// Where to listen, for all venues of the log; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:9443")]
+    pub listen: SocketAddr,
+    /// How many times faster than recorded, or `max`: as fast as the client reads.
+    #[arg(long, default_value = "1")]
+    pub speed: Speed,
+    /// Start when so many streams are subscribed; without it: half a second after the last subscription.
+    #[arg(long)]
+    pub wait_for_subscriptions: Option<usize>,
+    /// Close all connections with code 1000 after the last frame, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Which recorded answer a REST question gets.
+    #[arg(long, value_enum, default_value_t)]
+    pub rest: RestMode,
+    /// What goes wrong, `name:key=value,…`; repeatable.
+    #[arg(long, value_name = "SPEC")]
+    pub fault: Vec<Fault>,
+    /// How long to wait for a subscriber to come back before its frames are given up.
+    #[arg(long, default_value_t = 120)]
+    pub patience_secs: u64,
+    /// For duplicates and shuffling.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Runs until the log has been served (`--once`) or Ctrl-C.
+///
+/// # Errors
+/// If the log can't be opened or the address can't be had.
+pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
+    let config = MockConfig {
+        listen: args.listen,
+        speed: args.speed,
+        once: args.once,
+        faults: args.fault,
+        rest: args.rest,
+        wait_for_subscriptions: args.wait_for_subscriptions,
+        patience: Duration::from_secs(args.patience_secs),
+        seed: args.seed,
+        ..MockConfig::new(args.log)
+    };
+    let mock = start(config).await?;
+    println!("listening on {0}: ws_url = \"ws://{0}\", rest_url = \"http://{0}\"", mock.addr);
+    let stop = mock.stopper();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.cancel();
+        }
+    });
+    let report = mock.finished().await;
+    println!(
+        "sent {} frames over {} connections; {} of unsubscribed streams, {} withheld, {} lost; {} REST answers ({} not asked for); {} lines of no stream, {} of ours, {} malformed",
+        report.sent,
+        report.connections,
+        report.unsubscribed,
+        report.withheld,
+        report.lost,
+        report.http,
+        report.http_unasked,
+        report.no_stream,
+        report.out,
+        report.malformed,
+    );
+    if let Some(error) = report.failed {
+        anyhow::bail!("read the frame log to its end: {error}; what came before it was served");
+    }
+    Ok(ExitCode::SUCCESS)
+}

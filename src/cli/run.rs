@@ -1,0 +1,190 @@
+//! `regimeflow run`: live feeds through the pipeline, until SIGTERM or Ctrl-C.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use crossbeam_channel::Sender;
+use dataflows::model::Venue;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::{EX_CONFIG, EX_UNAVAILABLE, Failure, print, print_json, read_config, report, store_location};
+use crate::app::{Pace, Pipeline, Summary, settings};
+use crate::clock;
+use crate::config::{Config, Feed};
+use crate::engine::Input;
+use crate::feeds::live::{FeedOutput, run_feed};
+use crate::store::edge::EdgeRow;
+use crate::store::{Mode, Store};
+
+/// What feeds have said and the engine has not taken yet.
+const FEED_OUTPUTS_MAX: usize = 256;
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration; it names the venues and symbols.
+    #[arg(long)]
+    config: PathBuf,
+    /// A directory (embedded engine), a ClickHouse URL, or `none`.
+    #[arg(long)]
+    store: Option<String>,
+    /// Worker threads.
+    #[arg(long)]
+    workers: Option<usize>,
+    /// End by itself after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    for_secs: Option<u64>,
+    /// End by itself once no frame has come for so many seconds (for recorded frames that end).
+    #[arg(long, value_name = "SECONDS")]
+    until_idle_secs: Option<u64>,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A configuration without feeds, a store that can't be opened or written.
+pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let mut config = read_config(Some(&args.config))?;
+    let has_store = store_location(&mut config, args.store.as_deref());
+    config.engine.workers = args.workers.unwrap_or(config.engine.workers);
+    let feeds = feeds(&config);
+    if feeds.is_empty() {
+        let message = format!(
+            "{}: no feed is configured; add a section [feeds.binance_usdm] or [feeds.bybit_linear] with symbols",
+            args.config.display()
+        );
+        return Err(Failure { code: EX_CONFIG, message }.into());
+    }
+    let store = if has_store { Some(Store::open(&config.store, Mode::Write("run")).await?) } else { None };
+    let started = Instant::now();
+    let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), true)?;
+    let shutdown = CancellationToken::new();
+    let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
+    let mut running = JoinSet::new();
+    for (venue, feed) in feeds {
+        running.spawn(run_feed(venue, feed, outputs.clone(), shutdown.clone()));
+    }
+    drop(outputs);
+    let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));
+
+    let quantum = Duration::from_millis(settings(&config, Pace::Live).quantum_ms);
+    let until_idle = args.until_idle_secs.map(Duration::from_secs);
+    let (pipeline, frames) = Live { pipeline, shutdown, quantum, until_idle, frames: 0 }.listen(from_feeds).await;
+    stop.abort();
+    let mut failed = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        failed.extend(ended?.err());
+    }
+    let summary = pipeline.finish().await?;
+    if let Some(store) = store {
+        store.close().await?;
+    }
+    tell(&args, &summary, frames, started.elapsed())?;
+    for error in &failed {
+        eprintln!("regimeflow: {error}");
+    }
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_UNAVAILABLE) })
+}
+
+fn feeds(config: &Config) -> Vec<(Venue, Feed)> {
+    let feeds = [(Venue::BinanceUsdm, &config.feeds.binance_usdm), (Venue::BybitLinear, &config.feeds.bybit_linear)];
+    feeds.into_iter().filter_map(|(venue, feed)| Some((venue, feed.clone()?))).collect()
+}
+
+fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> anyhow::Result<()> {
+    if args.json { print_json(&report::json(summary, frames, elapsed)) } else { print(&report::text(summary, frames, elapsed)) }
+}
+
+/// Ends the run on SIGTERM, Ctrl-C, or after its time; a second signal ends the process at once.
+async fn stop_on(for_secs: Option<u64>, shutdown: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let time_is_up = async {
+        match for_secs {
+            Some(secs) => tokio::time::sleep(Duration::from_secs(secs)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        () = time_is_up => {}
+    }
+    shutdown.cancel();
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    std::process::exit(130);
+}
+
+/// Between the feeds and the engine.
+struct Live {
+    pipeline: Pipeline,
+    shutdown: CancellationToken,
+    quantum: Duration,
+    until_idle: Option<Duration>,
+    frames: u64,
+}
+
+impl Live {
+    /// Until every feed has ended. The engine's channels block, so the work is done where blocking is allowed.
+    async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> (Pipeline, u64) {
+        let edge = self.pipeline.edge();
+        let mut beat = tokio::time::interval(self.quantum);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            let goes_on = tokio::select! {
+                output = from_feeds.recv() => match output {
+                    Some(output) => {
+                        if matches!(output, FeedOutput::Frames(_)) {
+                            heard = Instant::now();
+                        }
+                        tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames))
+                    }
+                    None => return (self.pipeline, self.frames),
+                },
+                _ = beat.tick() => tokio::task::block_in_place(|| self.pipeline.input.heartbeat(clock::now_ns())),
+            };
+            let is_idle = self.frames > 0 && self.until_idle.is_some_and(|limit| heard.elapsed() > limit);
+            if !goes_on || self.pipeline.has_failed() || is_idle {
+                self.shutdown.cancel(); // the feeds end, and with them this loop; finishing says what failed
+            }
+        }
+    }
+}
+
+/// False: the workers are gone.
+fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &mut u64) -> bool {
+    match output {
+        FeedOutput::Frames(batch) => {
+            *frames += (batch.frames.len() + batch.defects.len()) as u64;
+            return input.push(batch);
+        }
+        FeedOutput::Gap(gap) => {
+            tracing::warn!(venue = gap.venue, stream = gap.stream, symbol = gap.symbol, cause = gap.cause, "gap in a feed");
+            let _ = edge.send(EdgeRow::Gap(gap)); // the keeper is gone only when the run is being torn down
+        }
+        FeedOutput::Silent(silent) => {
+            let (venue, stream, silent_for_ms) = (silent.venue, &silent.key, silent.silent_for_ms);
+            if silent.never_heard {
+                tracing::warn!(%venue, stream, silent_for_ms, "stream is acknowledged but silent since connect");
+            } else {
+                tracing::warn!(%venue, stream, silent_for_ms, "stream went silent");
+            }
+        }
+        FeedOutput::Status(status) => {
+            tracing::info!(venue = %status.venue, connection = status.connection, state = ?status.state, "connection changed");
+        }
+    }
+    true
+}

@@ -1,0 +1,260 @@
+//! Live feeds: raw frames of a venue, as they come, for as long as it takes.
+//!
+//! [`run_feed`] plans which streams go on which connection ([`plan`]) and keeps each of them alive ([`keeper`]); a
+//! [`connection`] is one socket's life. The policies are small and have no clock of their own: [`backoff`], [`bucket`],
+//! [`watchdog`], [`gaps`], [`subscription`]. What differs between venues is a [`session::Session`].
+//!
+//! Feeds don't parse market data and don't remove duplicates: both belong to the dataflow. What they owe is that nothing
+//! is missing without a row that says so.
+
+pub mod backoff;
+pub mod batch;
+pub mod bucket;
+pub mod connection;
+pub mod gaps;
+pub mod keeper;
+pub mod plan;
+mod poll;
+pub mod session;
+pub mod subscription;
+pub mod watchdog;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use dataflows::model::Venue;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::bucket::Host;
+pub use self::connection::End;
+pub use self::plan::PlanError;
+use self::session::{Rate, Session};
+use crate::clock;
+use crate::config::Feed;
+use crate::frames::FrameBatch;
+use crate::store::edge::FeedGap;
+
+/// What a feed says.
+#[derive(Clone, Debug)]
+pub enum FeedOutput {
+    /// Frames of one connection in the order in which it received them. Batches of different connections may overlap in
+    /// time by a quantum.
+    Frames(FrameBatch),
+    /// A gap opened (`to_ts` none) or ended: the same key, told again.
+    Gap(FeedGap),
+    /// A stream has been silent for longer than it may.
+    Silent(Silent),
+    /// Something changed about a connection.
+    Status(Status),
+}
+
+/// An alarm of the watchdog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Whose stream.
+    pub venue: Venue,
+    /// `mark`, `trades`, …
+    pub stream: String,
+    /// The venue's symbol, or empty: all.
+    pub symbol: String,
+    /// The venue's name of it: `btcusdt@markPrice@1s`.
+    pub key: String,
+    /// For how long nothing came.
+    pub silent_for_ms: u64,
+    /// Acknowledged, but never heard since the connection was made: a wrong route or name rather than a stall.
+    pub never_heard: bool,
+    /// UTC ms.
+    pub at_ms: i64,
+}
+
+/// Something changed about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whose.
+    pub venue: Venue,
+    /// `market-0.3`: route, number in the plan, how many came before it. `rest` for polls.
+    pub connection: String,
+    /// UTC ms.
+    pub at_ms: i64,
+    /// What it is now.
+    pub state: State,
+}
+
+/// What a connection is or does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The handshake succeeded.
+    Connected,
+    /// All subscriptions are answered.
+    Subscribed {
+        /// How many streams were accepted.
+        streams: usize,
+    },
+    /// The venue refused a stream.
+    Refused {
+        /// The venue's name of it.
+        stream: String,
+        /// The venue's words.
+        reason: String,
+    },
+    /// It ended.
+    Lost {
+        /// Why.
+        end: End,
+        /// When the next attempt comes.
+        retry_in_ms: u64,
+    },
+    /// Its replacement is being opened.
+    Rotating,
+    /// It has taken the place of an older one.
+    Rotated,
+    /// A REST question was not answered. Told once per row of failures.
+    PollFailed {
+        /// What was asked.
+        url: String,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+/// The times that are not configured because the venues' rules leave little choice. Tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct Tempo {
+    /// Frames that arrive within it travel in one batch.
+    pub quantum: Duration,
+    /// Bybit wants a ping so often; elsewhere a socket that said nothing for so long is probed.
+    pub ping_every: Duration,
+    /// A ping must be answered within this. Together with `ping_every` this is how fast a half-open socket is found:
+    /// 28 s, where 30 are allowed.
+    pub pong_max: Duration,
+    /// TCP, TLS and WebSocket handshakes together.
+    pub handshake_max: Duration,
+    /// One message of ours.
+    pub write_max: Duration,
+}
+
+impl Default for Tempo {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        let quantum = Duration::from_millis(20);
+        Self { quantum, ping_every: secs(20), pong_max: secs(8), handshake_max: secs(10), write_max: secs(5) }
+    }
+}
+
+/// A feed could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The configuration asks for something that can't be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No REST client could be made.
+    #[error("make a REST client: {0}; check the system's TLS set-up")]
+    Rest(#[from] reqwest::Error),
+}
+
+impl FeedError {
+    /// Would trying again help? Both kinds need a person.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+/// Listens to a venue until `shutdown`, or until nobody takes what it says. Ends within 2 s of either.
+///
+/// # Errors
+/// If the configuration can't be followed. What the venue does is never an error: it is retried, and told.
+pub async fn run_feed(
+    venue: Venue,
+    cfg: Feed,
+    out: mpsc::Sender<FeedOutput>,
+    shutdown: CancellationToken,
+) -> Result<(), FeedError> {
+    run_feed_at(Tempo::default(), venue, cfg, out, shutdown).await
+}
+
+/// [`run_feed`] with other times.
+///
+/// # Errors
+/// As [`run_feed`].
+pub async fn run_feed_at(
+    tempo: Tempo,
+    venue: Venue,
+    cfg: Feed,
+    out: mpsc::Sender<FeedOutput>,
+    shutdown: CancellationToken,
+) -> Result<(), FeedError> {
+    let session = session::of(venue).ok_or(PlanError::NoSuchFeed(venue))?;
+    let (plans, rest_root) = (plan::plan(session, &cfg)?, plan::rest_root(session, &cfg)?);
+    let polls = session.polls(&cfg);
+    let host = |Rate(capacity, period)| Host::new(capacity, period);
+    let stop = shutdown.child_token();
+    let shared = Arc::new(Shared {
+        venue,
+        session,
+        tempo,
+        numbers: Arc::new(AtomicU64::new(0)),
+        ws_host: host(session.connects()),
+        rest_host: host(session.rest_weight()),
+        unwanted: stop.clone(),
+        cfg,
+        out,
+    });
+    tracing::info!(%venue, connections = plans.len(), polls = polls.len(), "a feed starts");
+    let mut tasks = JoinSet::new();
+    for (index, plan) in plans.into_iter().enumerate() {
+        tasks.spawn(keeper::keep(shared.clone(), Arc::new(plan), index, stop.clone()));
+    }
+    if !polls.is_empty() {
+        // reqwest panics without a provider; main has installed this one already, and then this does nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+        for (index, what) in polls.into_iter().enumerate() {
+            tasks.spawn(poll::poll(shared.clone(), client.clone(), rest_root.clone(), what, index, stop.clone()));
+        }
+    }
+    drop(shared);
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// What all tasks of a feed have in common.
+pub struct Shared {
+    venue: Venue,
+    session: &'static dyn Session,
+    tempo: Tempo,
+    cfg: Feed,
+    out: mpsc::Sender<FeedOutput>,
+    /// Numbers the frames.
+    numbers: Arc<AtomicU64>,
+    ws_host: Host,
+    rest_host: Host,
+    /// Cancelled when nobody takes what the feed says.
+    unwanted: CancellationToken,
+}
+
+impl Shared {
+    /// Says something. If the feed must end while nobody listens, it isn't said.
+    async fn send(&self, output: FeedOutput) {
+        tokio::select! {
+            biased;
+            sent = self.out.send(output) => if sent.is_err() { self.unwanted.cancel() },
+            () = async { self.unwanted.cancelled().await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
+        }
+    }
+
+    async fn status(&self, connection: &str, state: State) {
+        tracing::debug!(venue = %self.venue, connection, ?state, "a connection changed");
+        let status = Status { venue: self.venue, connection: connection.to_owned(), at_ms: clock::now_ms(), state };
+        self.send(FeedOutput::Status(status)).await;
+    }
+
+    async fn gaps(&self, gaps: Vec<FeedGap>) {
+        for gap in gaps {
+            self.send(FeedOutput::Gap(gap)).await;
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Live feeds against the mock venue on the loopback: whatever goes wrong, each frame arrives or a row says that it
+//! didn't, and the feed comes back by itself.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::time::Duration;
+
+use dataflows::model::Venue;
+use regimeflow::config::Feed;
+use regimeflow::feeds::live::{End, FeedOutput, Silent, State, Tempo, run_feed_at};
+use regimeflow::frames::{Defect, Direction};
+use regimeflow::mock_venue::{MockConfig, Report, RestMode, Speed, start};
+use regimeflow::store::edge::FeedGap;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// When the recordings begin.
+const T0_NS: i64 = 1_723_161_255_000_000_000;
+
+/// A line of a frame log, `at` ms after its beginning.
+fn line(at: i64, venue: Venue, direction: &str, payload: &str) -> String {
+    format!("{}\t{venue}\tc1\t{direction}\t{payload}\n", T0_NS + at * 1_000_000)
+}
+
+/// `rounds` of an aggregate trade and a mark price every 10 ms.
+fn binance(rounds: i64) -> String {
+    let round = |n: i64| {
+        let t = T0_NS / 1_000_000 + n * 10;
+        let trade = format!(
+            r#"{{"stream":"btcusdt@aggTrade","data":{{"e":"aggTrade","E":{t},"s":"BTCUSDT","a":{n},"p":"61800.30","q":"0.006","nq":"0.006","f":{n},"l":{n},"T":{t},"m":false}}}}"#
+        );
+        let mark = format!(
+            r#"{{"stream":"btcusdt@markPrice@1s","data":{{"e":"markPriceUpdate","E":{t},"s":"BTCUSDT","p":"61800.1{n}","ap":"61800.10","i":"61810.5","P":"61790.0","r":"0.00010000","T":1723190400000}}}}"#
+        );
+        line(n * 10, Venue::BinanceUsdm, "in", &trade) + &line(n * 10 + 1, Venue::BinanceUsdm, "in", &mark)
+    };
+    (0..rounds).map(round).collect()
+}
+
+/// `rounds` of a ticker and a trade of each symbol every 10 ms.
+fn bybit(rounds: i64, symbols: &[&str]) -> String {
+    let mut log = line(0, Venue::BybitLinear, "out", r#"{"op":"subscribe","args":["tickers.BTCUSDT"]}"#);
+    log += &line(0, Venue::BybitLinear, "in", r#"{"success":true,"ret_msg":"","conn_id":"c","req_id":"","op":"subscribe"}"#);
+    for n in 0..rounds {
+        for symbol in symbols {
+            let ticker = format!(
+                r#"{{"topic":"tickers.{symbol}","type":"delta","data":{{"symbol":"{symbol}","markPrice":"6666{n}.10"}},"cs":{n},"ts":{n}}}"#
+            );
+            let trade = format!(
+                r#"{{"topic":"publicTrade.{symbol}","type":"snapshot","ts":{n},"data":[{{"T":{n},"s":"{symbol}","S":"Buy","v":"0.001","p":"16578.50","L":"PlusTick","i":"{n}","BT":false,"seq":{n}}}]}}"#
+            );
+            log += &line(n * 10, Venue::BybitLinear, "in", &ticker);
+            log += &line(n * 10 + 1, Venue::BybitLinear, "in", &trade);
+        }
+    }
+    log
+}
+
+/// The data frames of a log, as the venue would send them.
+fn data(log: &str) -> Vec<String> {
+    let payload = |line: &str| line.splitn(5, '\t').nth(4).unwrap().to_owned();
+    log.lines().filter(|line| line.contains("\tin\t") && !line.contains("success")).map(payload).collect()
+}
+
+/// A case: what is recorded, what is listened to, what goes wrong.
+struct Case {
+    venue: Venue,
+    log: String,
+    faults: Vec<&'static str>,
+    feed: Feed,
+    tempo: Tempo,
+    mock: Box<dyn Fn(&mut MockConfig)>,
+}
+
+/// What the feed said until the venue was done.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Text frames with the time (UTC ms) at which they came, and REST answers.
+    frames: Vec<(i64, String)>,
+    http: Vec<String>,
+    defects: Vec<Defect>,
+    gaps: Vec<FeedGap>,
+    silent: Vec<Silent>,
+    states: Vec<State>,
+    report: Report,
+    took: Duration,
+}
+
+impl Case {
+    fn new(venue: Venue, log: String) -> Self {
+        let streams = if venue == Venue::BinanceUsdm { vec!["aggTrades", "mark"] } else { vec!["tickers", "trades"] };
+        let feed = Feed {
+            symbols: vec!["BTCUSDT".into()],
+            streams: streams.into_iter().map(str::to_owned).collect(),
+            backoff_ms_min: 50,
+            ..Feed::default()
+        };
+        Self { venue, log, faults: Vec::new(), feed, tempo: Tempo::default(), mock: Box::new(|_| ()) }
+    }
+
+    fn fault(mut self, spec: &'static str) -> Self {
+        self.faults.push(spec);
+        self
+    }
+
+    fn feed(mut self, change: impl FnOnce(&mut Feed)) -> Self {
+        change(&mut self.feed);
+        self
+    }
+
+    fn tempo(mut self, change: impl FnOnce(&mut Tempo)) -> Self {
+        change(&mut self.tempo);
+        self
+    }
+
+    fn mock(mut self, change: impl Fn(&mut MockConfig) + 'static) -> Self {
+        self.mock = Box::new(change);
+        self
+    }
+
+    /// Plays the whole log to a feed and says what it heard.
+    async fn play(self) -> Heard {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&zstd::encode_all(self.log.as_bytes(), 1).unwrap()).unwrap();
+        let mut config = MockConfig::new(file.path().to_owned());
+        config.faults = self.faults.iter().map(|spec| spec.parse().unwrap()).collect();
+        config.settle = Duration::from_millis(100);
+        config.patience = Duration::from_secs(10);
+        (self.mock)(&mut config);
+        let mock = start(config).await.unwrap();
+        let feed =
+            Feed { ws_url: Some(format!("ws://{}", mock.addr)), rest_url: Some(format!("http://{}", mock.addr)), ..self.feed };
+        let (out, mut said) = mpsc::channel(64);
+        let shutdown = CancellationToken::new();
+        let began = Instant::now();
+        let running = tokio::spawn(run_feed_at(self.tempo, self.venue, feed, out, shutdown.clone()));
+        let ending = tokio::spawn(async move {
+            let report = timeout(Duration::from_secs(15), mock.finished()).await.expect("the mock venue did not come to its end");
+            // The venue's last close is read, then the feed is told to end.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            shutdown.cancel();
+            report
+        });
+        let mut heard = Heard::default();
+        while let Some(output) = said.recv().await {
+            heard.add(output);
+        }
+        running.await.unwrap().unwrap();
+        heard.took = began.elapsed();
+        heard.report = ending.await.unwrap();
+        heard
+    }
+}
+
+impl Heard {
+    fn add(&mut self, output: FeedOutput) {
+        match output {
+            FeedOutput::Frames(batch) => {
+                for frame in &batch.frames {
+                    let text = String::from_utf8(batch.payload(frame).to_vec()).unwrap();
+                    match frame.direction {
+                        Direction::Http => self.http.push(text),
+                        _ => self.frames.push((frame.recv_ns / 1_000_000, text)),
+                    }
+                }
+                self.defects.extend(batch.defects);
+            }
+            FeedOutput::Gap(gap) => self.gaps.push(gap),
+            FeedOutput::Silent(silent) => self.silent.push(silent),
+            FeedOutput::Status(status) => self.states.push(status.state),
+        }
+    }
+
+    /// Market data only.
+    fn data(&self) -> Vec<String> {
+        let is_data = |text: &&String| text.starts_with(r#"{"stream":"#) || text.starts_with(r#"{"topic":"#);
+        self.frames.iter().map(|(_, text)| text).filter(is_data).cloned().collect()
+    }
+
+    /// Why connections ended, until the venue closed for good.
+    fn ends(&self) -> Vec<End> {
+        let end = |state: &State| match state {
+            State::Lost { end, .. } => Some(end.clone()),
+            _ => None,
+        };
+        let bye = |end: &End| matches!(end, End::Closed { code: 1000, .. });
+        self.states.iter().filter_map(end).take_while(|end| !bye(end)).collect()
+    }
+
+    /// Gaps that ended: kind, symbol, cause, from, to.
+    fn closed_gaps(&self) -> Vec<(&str, &str, &str, i64, i64)> {
+        let ended = |gap: &&FeedGap| gap.to_ts.is_some();
+        let row = |gap: &'_ FeedGap| (gap.from_ts, gap.to_ts.unwrap());
+        let mut rows: Vec<_> = self
+            .gaps
+            .iter()
+            .filter(ended)
+            .map(|gap| (gap.stream.as_str(), gap.symbol.as_str(), gap.cause.as_str(), row(gap).0, row(gap).1))
+            .collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// When the n-th frame of data came.
+    fn at(&self, n: usize) -> i64 {
+        let text = &self.data()[n];
+        self.frames.iter().find(|(_, other)| other == text).unwrap().0
+    }
+}
+
+/// All frames came exactly once and in order.
+fn check_complete(heard: &Heard, log: &str) {
+    assert_eq!(heard.data().len(), data(log).len(), "ends: {:?}, report: {:?}", heard.ends(), heard.report);
+    assert_eq!(heard.data(), data(log));
+}
+
+/// After frame number `last` there is a gap of each kind until the next frame, ±1 s, and nothing else is missing.
+fn check_gap(heard: &Heard, log: &str, last: usize, cause: &str) {
+    check_complete(heard, log);
+    let gaps = heard.closed_gaps();
+    let kinds: Vec<_> = gaps.iter().map(|gap| (gap.0, gap.2)).collect();
+    assert_eq!(kinds, [("aggTrades", cause), ("mark", cause)], "{gaps:?}");
+    for (_, symbol, _, from, to) in gaps {
+        assert_eq!(symbol, "BTCUSDT");
+        assert!((from - heard.at(last)).abs() <= 1_000, "gap from {from}, last frame {}", heard.at(last));
+        assert!((to - heard.at(last + 1)).abs() <= 1_000, "gap to {to}, next frame {}", heard.at(last + 1));
+        assert!(from <= to && to - from < 5_000, "{from} to {to}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn binance_over_two_routes() {
+    let mut log = binance(500);
+    for n in 0..500 {
+        let trade = format!(
+            r#"{{"stream":"btcusdt@trade","data":{{"e":"trade","E":{n},"T":{n},"s":"BTCUSDT","t":{n},"p":"61800.30","q":"0.006","X":"MARKET","m":false}}}}"#
+        );
+        log += &line(5_000 + n, Venue::BinanceUsdm, "in", &trade);
+    }
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .feed(|feed| feed.streams.push("trades".into()))
+        .mock(|mock| mock.wait_for_subscriptions = Some(3))
+        .play()
+        .await;
+    let of =
+        |frames: Vec<String>, public| frames.into_iter().filter(|text| text.contains("@trade\"") == public).collect::<Vec<_>>();
+    assert_eq!(of(heard.data(), false), of(data(&log), false));
+    assert_eq!(of(heard.data(), true), of(data(&log), true));
+    assert_eq!((heard.report.sent, heard.report.connections, heard.silent.len()), (1_500, 2, 0));
+    assert_eq!(heard.ends(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bybit_in_batches_of_ten() {
+    let symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT", "XRPUSDT", "ADAUSDT"];
+    let log = bybit(100, &symbols);
+    let heard = Case::new(Venue::BybitLinear, log.clone())
+        .feed(|feed| feed.symbols = symbols.map(str::to_owned).to_vec())
+        .mock(|mock| mock.wait_for_subscriptions = Some(12))
+        .play()
+        .await;
+    check_complete(&heard, &log);
+    assert_eq!((heard.report.sent, heard.report.no_stream, heard.report.out), (1_200, 1, 1));
+    assert!(heard.states.contains(&State::Subscribed { streams: 12 }));
+    assert_eq!(heard.frames.len() - heard.data().len(), 2, "two requests were acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_close_leaves_a_gap_and_is_healed() {
+    let log = binance(20);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone()).fault("drop:after=15").play().await;
+    check_gap(&heard, &log, 14, "disconnect");
+    assert!(matches!(heard.ends()[..], [End::Closed { code: 1001, .. }]), "{:?}", heard.ends());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_a_reset() {
+    let log = binance(20);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone()).fault("drop:after=15,how=rst").play().await;
+    check_gap(&heard, &log, 14, "disconnect");
+    assert!(matches!(heard.ends()[..], [End::Broken(_)]), "{:?}", heard.ends());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_a_close_in_mid_frame() {
+    let log = binance(20);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone()).fault("drop:after=15,how=cut").play().await;
+    check_gap(&heard, &log, 14, "disconnect");
+    assert!(matches!(heard.ends()[..], [End::Broken(_)]), "{:?}", heard.ends());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_socket_is_found_by_a_ping() {
+    let log = binance(20);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("half-open:after=15")
+        .tempo(|tempo| (tempo.ping_every, tempo.pong_max) = (Duration::from_millis(200), Duration::from_millis(200)))
+        .play()
+        .await;
+    check_gap(&heard, &log, 14, "no pong");
+    assert_eq!(heard.ends(), [End::NoPong]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_disconnects_lose_nothing() {
+    let log = binance(200);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("drop:after=30,how=cut,times=10")
+        .feed(|feed| feed.backoff_ms_max = 50)
+        .play()
+        .await;
+    check_complete(&heard, &log);
+    assert_eq!(heard.ends().len(), 10);
+    assert_eq!(heard.closed_gaps().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_without_answer_is_given_up() {
+    let log = binance(20);
+    let heard =
+        Case::new(Venue::BinanceUsdm, log.clone()).fault("no-ack:times=1").feed(|feed| feed.ack_timeout_ms = 200).play().await;
+    check_complete(&heard, &log);
+    assert_eq!(heard.ends(), [End::AckTimeout]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_but_silent_is_its_own_alarm() {
+    let log = binance(20);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("ack-only:times=1")
+        .feed(|feed| feed.silence_ms = [("mark".to_owned(), 500)].into())
+        .play()
+        .await;
+    check_complete(&heard, &log);
+    let [alarm] = &heard.silent[..] else { panic!("{:?}", heard.silent) };
+    assert!(alarm.never_heard && alarm.silent_for_ms >= 500);
+    assert_eq!((alarm.key.as_str(), alarm.stream.as_str()), ("btcusdt@markPrice@1s", "mark"));
+    assert_eq!(heard.ends(), [End::Silent("btcusdt@markPrice@1s".into())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_stream_falls_silent_while_another_flows() {
+    let log = binance(150);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("silent:stream=btcusdt@markPrice@1s,after=10")
+        .feed(|feed| feed.silence_ms = [("mark".to_owned(), 400)].into())
+        .mock(|mock| mock.speed = Speed::Times(1.0))
+        .play()
+        .await;
+    let [alarm] = &heard.silent[..] else { panic!("{:?}", heard.silent) };
+    assert!(!alarm.never_heard && alarm.key == "btcusdt@markPrice@1s", "{alarm:?}");
+    let is_trade = |text: &String| text.contains("@aggTrade");
+    let trades = |frames: Vec<String>| frames.into_iter().filter(is_trade).collect::<Vec<_>>();
+    let distinct = |frames: Vec<String>| trades(frames).into_iter().collect::<BTreeSet<_>>();
+    assert!(heard.report.withheld > 20, "{:?}", heard.report);
+    assert!(
+        distinct(heard.data()).len() + 3 >= distinct(data(&log)).len(),
+        "the other stream lost no more than what was on the way"
+    );
+    let marks = heard.frames.iter().filter(|(_, text)| text.contains("@markPrice")).map(|(at, _)| *at).collect::<Vec<_>>();
+    let gap = heard.closed_gaps().into_iter().find(|gap| gap.0 == "mark").unwrap();
+    assert_eq!((gap.1, gap.2), ("BTCUSDT", "silence"));
+    assert!((gap.3 - marks[9]).abs() <= 1_000 && (gap.4 - marks[10]).abs() <= 1_000, "{gap:?}: {} to {}", marks[9], marks[10]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_overlaps_and_leaves_no_gap() {
+    let log = binance(150);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .feed(|feed| (feed.rotate_after_ms, feed.rotate_overlap_ms) = (500, 200))
+        .mock(|mock| mock.speed = Speed::Times(1.0))
+        .play()
+        .await;
+    assert!(heard.states.iter().filter(|state| **state == State::Rotated).count() >= 1, "{:?}", heard.states);
+    assert_eq!(heard.ends(), []);
+    let before_the_end = |gap: &&FeedGap| gap.to_ts.is_some();
+    assert_eq!(heard.gaps.iter().filter(before_the_end).count(), 0, "{:?}", heard.gaps);
+    let (got, want): (BTreeSet<_>, BTreeSet<_>) = (heard.data().into_iter().collect(), data(&log).into_iter().collect());
+    assert_eq!(got, want);
+    assert!(heard.data().len() > want.len(), "while both run, both deliver");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bybit_must_answer_pings() {
+    let log = bybit(100, &["BTCUSDT"]);
+    let heard = Case::new(Venue::BybitLinear, log.clone())
+        .fault("no-pong:times=1")
+        .tempo(|tempo| (tempo.ping_every, tempo.pong_max) = (Duration::from_millis(300), Duration::from_millis(200)))
+        .mock(|mock| mock.speed = Speed::Times(1.0))
+        .play()
+        .await;
+    assert_eq!(heard.ends(), [End::NoPong]);
+    let pongs = heard.frames.iter().filter(|(_, text)| text.contains("pong")).count();
+    assert!(pongs >= 1, "the second connection is answered");
+    let gaps = heard.closed_gaps();
+    assert_eq!(gaps.iter().map(|gap| (gap.0, gap.2)).collect::<Vec<_>>(), [("tickers", "no pong"), ("trades", "no pong")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_topic_costs_only_itself() {
+    let log = bybit(20, &["BTCUSDT"]);
+    let heard = Case::new(Venue::BybitLinear, log.clone())
+        .feed(|feed| feed.streams.push("nonsense.7".into()))
+        .mock(|mock| mock.wait_for_subscriptions = Some(2))
+        .play()
+        .await;
+    check_complete(&heard, &log);
+    let refused = State::Refused { stream: "nonsense.7.BTCUSDT".into(), reason: "Invalid topic: nonsense.7.BTCUSDT".into() };
+    assert_eq!(heard.states.iter().filter(|state| **state == refused).count(), 1, "{:?}", heard.states);
+    assert_eq!(heard.ends(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_handshake_is_not_repeated_before_the_venue_allows_it() {
+    let log = binance(20);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone()).fault("refuse:status=503,retry-after=1").play().await;
+    check_complete(&heard, &log);
+    assert_eq!(heard.ends(), [End::Rejected { status: 503, retry_after: Some(Duration::from_secs(1)) }]);
+    assert!(heard.took >= Duration::from_secs(1), "{:?}", heard.took);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_of_two_mebibytes_is_refused_and_told() {
+    let log = binance(20);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone()).fault("oversize:after=15").play().await;
+    check_gap(&heard, &log, 14, "frame over 1 MiB");
+    assert_eq!(heard.ends(), [End::Oversize { size: 2 << 20 }]);
+    assert_eq!(heard.defects.iter().map(|defect| defect.reason).collect::<Vec<_>>(), ["frame over 1 MiB"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_goes_on_to_be_counted_and_disturbs_nothing() {
+    let log = binance(50);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone()).fault("garbage:every=10").play().await;
+    assert_eq!(heard.ends(), []);
+    let whole: BTreeSet<_> = data(&log).into_iter().collect();
+    let (good, bad): (Vec<_>, Vec<_>) = heard.data().into_iter().partition(|text| whole.contains(text));
+    assert_eq!(good, data(&log));
+    assert_eq!(bad.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_venues_pings_are_answered_at_once() {
+    let heard = Case::new(Venue::BinanceUsdm, binance(50))
+        .mock(|mock| {
+            mock.speed = Speed::Times(1.0);
+            (mock.ping_every, mock.pong_max) = (Duration::from_millis(50), Duration::from_millis(500));
+        })
+        .play()
+        .await;
+    assert_eq!(heard.ends(), []);
+    assert!(heard.report.pongs >= 5, "{:?}", heard.report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polled_answers_come_once_and_in_order() {
+    let open_interest = |n: i64| {
+        let body = format!(r#"{{"openInterest":"1065{n}.509","symbol":"BTCUSDT","time":{n}}}"#);
+        line(n * 100, Venue::BinanceUsdm, "http", &format!("https://fapi.binance.com/fapi/v1/openInterest?symbol=BTCUSDT {body}"))
+    };
+    let log: String = (0..5).map(|n| binance(1) + &open_interest(n)).collect();
+    let heard = Case::new(Venue::BinanceUsdm, log)
+        .feed(|feed| {
+            feed.streams.push("open_interest".into());
+            feed.poll_every_ms = 50;
+        })
+        .mock(|mock| mock.rest = RestMode::Gate)
+        .play()
+        .await;
+    let times: Vec<_> = heard.http.iter().map(|text| text.rsplit(':').next().unwrap().to_owned()).collect();
+    assert_eq!(times, ["0}", "1}", "2}", "3}", "4}"]);
+    assert!(heard.http[0].contains("/fapi/v1/openInterest?symbol=BTCUSDT {"), "{}", heard.http[0]);
+    assert_eq!((heard.report.http, heard.report.http_unasked), (5, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_takes_less_than_two_seconds_even_if_nobody_listens() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(binance(20_000).as_bytes()).unwrap();
+    let mock = start(MockConfig::new(file.path().to_owned())).await.unwrap();
+    let mut feed = Case::new(Venue::BinanceUsdm, String::new()).feed;
+    feed.ws_url = Some(format!("ws://{}", mock.addr));
+    let (out, _said) = mpsc::channel(1);
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run_feed_at(Tempo::default(), Venue::BinanceUsdm, feed, out, shutdown.clone()));
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    let before = Instant::now();
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+    mock.stop().await;
+}
