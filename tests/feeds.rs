@@ -306,16 +306,19 @@ async fn a_half_open_socket_is_found_by_a_ping() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_disconnects_lose_nothing() {
-    let log = binance(200);
+async fn a_hundred_disconnects_of_three_kinds_lose_nothing() {
+    let log = binance(1_000);
     let heard = Case::new(Venue::BinanceUsdm, log.clone())
-        .fault("drop:after=30,how=cut,times=10")
-        .feed(|feed| feed.backoff_ms_max = 50)
+        .fault("drop:after=15,how=cut,times=34")
+        .fault("drop:after=15,how=close,times=33")
+        .fault("drop:after=15,how=rst,times=33")
+        .feed(|feed| (feed.backoff_ms_min, feed.backoff_ms_max) = (5, 5))
         .play()
         .await;
     check_complete(&heard, &log);
-    assert_eq!(heard.ends().len(), 10);
-    assert_eq!(heard.closed_gaps().len(), 20);
+    assert_eq!((heard.ends().len(), heard.closed_gaps().len()), (100, 200));
+    let longest = heard.closed_gaps().iter().map(|gap| gap.4 - gap.3).max().unwrap();
+    assert!(longest < 5_000, "{longest} ms until it was back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -475,6 +478,83 @@ async fn polled_answers_come_once_and_in_order() {
     assert_eq!(times, ["0}", "1}", "2}", "3}", "4}"]);
     assert!(heard.http[0].contains("/fapi/v1/openInterest?symbol=BTCUSDT {"), "{}", heard.http[0]);
     assert_eq!((heard.report.http, heard.report.http_unasked), (5, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duplicates_and_old_frames_are_handed_on() {
+    let log = binance(200);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("duplicate:percent=30")
+        .fault("stale-first")
+        .fault("drop:after=100")
+        .play()
+        .await;
+    let mut seen = BTreeSet::new();
+    let firsts: Vec<_> = heard.data().into_iter().filter(|text| seen.insert(text.clone())).collect();
+    assert_eq!(firsts, data(&log));
+    let again = heard.data().len() - firsts.len();
+    assert!((60..180).contains(&again), "{again} of 400 came twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_shuffled_frames_arrives_whole() {
+    let log = binance(2_000);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("reorder:within=50")
+        .fault("burst:frames=4000")
+        .mock(|mock| mock.speed = Speed::Times(0.01))
+        .play()
+        .await;
+    assert_ne!(heard.data(), data(&log));
+    let sorted = |mut frames: Vec<String>| {
+        frames.sort_unstable();
+        frames
+    };
+    assert_eq!(sorted(heard.data()), sorted(data(&log)));
+}
+
+/// A real recording, or `None` where there is none.
+fn recorded(name: &str) -> Option<String> {
+    let root = std::env::var("REGIMEFLOW_DATA").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into());
+    let Ok(file) = std::fs::File::open(format!("{root}/wire/{name}")) else {
+        println!("skipped: there is no {root}/wire/{name}");
+        return None;
+    };
+    Some(String::from_utf8(zstd::decode_all(file).unwrap()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_recording_of_binance_arrives_whole() {
+    let Some(log) = recorded("binance-usdm-20240808.frames.zst") else { return };
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .feed(|feed| {
+            feed.symbols = ["BTCUSDT", "ETHUSDT"].map(str::to_owned).to_vec();
+            feed.streams = ["trades", "@bookTicker", "@depth@0ms"].map(str::to_owned).to_vec();
+        })
+        .mock(|mock| mock.wait_for_subscriptions = Some(6))
+        .play()
+        .await;
+    println!("{} frames in {:?}", heard.report.sent, heard.took);
+    assert!(heard.data() == data(&log), "{:?}", heard.report);
+    assert_eq!((heard.report.sent, heard.report.http_unasked), (168_607, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_recording_of_bybit_arrives_whole() {
+    let Some(log) = recorded("bybit-linear-20260809.frames.zst") else { return };
+    let heard = Case::new(Venue::BybitLinear, log.clone())
+        .feed(|feed| {
+            feed.symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT"].map(str::to_owned).to_vec();
+            feed.streams = ["trades", "tickers", "klines", "liquidations", "orderbook.200"].map(str::to_owned).to_vec();
+        })
+        .mock(|mock| mock.wait_for_subscriptions = Some(20))
+        .play()
+        .await;
+    let is_data = |text: &String| text.contains("\"topic\"");
+    let got: Vec<_> = heard.frames.iter().map(|(_, text)| text.clone()).filter(is_data).collect();
+    let want: Vec<_> = data(&log).into_iter().filter(is_data).collect();
+    assert!(got == want, "{:?}", heard.report);
+    assert_eq!(heard.report.sent as usize, want.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -278,6 +278,10 @@ impl Connection {
     async fn read(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
         let now = Instant::now();
         self.last_read = now;
+        if self.shared.session.ping() == Ping::FrameWhenIdle {
+            // Whatever comes proves the socket alive.
+            self.pong_due = None;
+        }
         match message {
             Some(Ok(Message::Text(text))) => self.text(text.as_str(), now).await,
             Some(Ok(Message::Binary(bytes))) => {

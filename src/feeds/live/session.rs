@@ -128,3 +128,33 @@ const MAJORS: [&str; 8] = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"
 pub fn trades_silence(symbol: &str) -> Option<Duration> {
     Some(Duration::from_secs(if MAJORS.contains(&symbol) { 60 } else { 900 }))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_session_panic(text in "\\PC{0,120}", at in 0..120usize, byte in any::<u8>()) {
+            let real = [
+                r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","s":"BTCUSDT"}}"#,
+                r#"{"code":2,"msg":"Invalid request: unknown variant","id":6,"error":{"code":1,"msg":"m"}}"#,
+                r#"{"success":false,"ret_msg":"Invalid topic","conn_id":"c","req_id":"1","op":"subscribe"}"#,
+            ];
+            for venue in [Venue::BinanceUsdm, Venue::BybitLinear] {
+                let session = of(venue).unwrap();
+                session.classify(&text);
+                for real in real {
+                    let mut bytes = real.as_bytes().to_vec();
+                    let at = at % bytes.len();
+                    bytes[at] = byte;
+                    session.classify(&String::from_utf8_lossy(&bytes));
+                    session.classify(&real[..at]);
+                }
+            }
+        }
+    }
+}
