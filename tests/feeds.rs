@@ -481,6 +481,27 @@ async fn polled_answers_come_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rest_is_left_alone_for_as_long_as_it_asks() {
+    let url = "https://fapi.binance.com/fapi/v1/openInterest?symbol=BTCUSDT";
+    let body = r#"{"openInterest":"10659.509","symbol":"BTCUSDT","time":1}"#;
+    let log = line(0, Venue::BinanceUsdm, "http", &format!("{url} {body}")) + &binance(150);
+    let heard = Case::new(Venue::BinanceUsdm, log)
+        .fault("refuse:status=429,retry-after=1,rest=true")
+        .feed(|feed| {
+            feed.streams.push("open_interest".into());
+            feed.poll_every_ms = 20;
+        })
+        .mock(|mock| mock.speed = Speed::Times(1.0))
+        .play()
+        .await;
+    let failed = |state: &&State| matches!(state, State::PollFailed { reason, .. } if reason == "answered with status 429");
+    assert_eq!(heard.states.iter().filter(failed).count(), 1, "{:?}", heard.states);
+    // 1.6 s at 50 a second, of which the first second is a pause (and the budget is 20 a second).
+    assert!((5..45).contains(&heard.http.len()), "{} answers", heard.http.len());
+    assert_eq!(heard.ends(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duplicates_and_old_frames_are_handed_on() {
     let log = binance(200);
     let heard = Case::new(Venue::BinanceUsdm, log.clone())

@@ -22,7 +22,7 @@ use super::batch::Collector;
 use super::bucket::{TokenBucket, retry_after};
 use super::gaps::{Ledger, lock};
 use super::plan::ConnectionPlan;
-use super::session::{Class, Ping, Rate};
+use super::session::{Class, Rate};
 use super::subscription::{Answer, Subscriptions};
 use super::watchdog::{Alarm, Watchdog};
 use super::{FeedOutput, Shared, Silent, State};
@@ -199,6 +199,7 @@ struct Connection {
     last_read: Instant,
     last_ping: Instant,
     pong_due: Option<Instant>,
+    pings_when_idle: bool,
     delivering: bool,
 }
 
@@ -225,6 +226,7 @@ impl Connection {
             last_read: now,
             last_ping: now,
             pong_due: None,
+            pings_when_idle: shared.session.ping(0).is_none(),
             delivering: false,
             shared,
             plan,
@@ -278,7 +280,7 @@ impl Connection {
     async fn read(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
         let now = Instant::now();
         self.last_read = now;
-        if self.shared.session.ping() == Ping::FrameWhenIdle {
+        if self.pings_when_idle {
             // Whatever comes proves the socket alive.
             self.pong_due = None;
         }
@@ -404,15 +406,11 @@ impl Connection {
         if self.pong_due.is_some_and(|due| now >= due) {
             return Err(End::NoPong);
         }
-        let kind = self.shared.session.ping();
-        let since = if kind == Ping::Message { self.last_ping } else { self.last_ping.max(self.last_read) };
+        let since = if self.pings_when_idle { self.last_ping.max(self.last_read) } else { self.last_ping };
         if self.pong_due.is_some() || now < since + self.shared.tempo.ping_every || self.messages.take(1, now).is_err() {
             return Ok(());
         }
-        let ping = match kind {
-            Ping::Message => Message::text(self.shared.session.ping_message(self.next_id)),
-            Ping::FrameWhenIdle => Message::Ping(Vec::new().into()),
-        };
+        let ping = self.shared.session.ping(self.next_id).map_or_else(|| Message::Ping(Vec::new().into()), Message::text);
         self.next_id += 1;
         (self.last_ping, self.pong_due) = (now, Some(now + self.shared.tempo.pong_max));
         self.send(ping).await

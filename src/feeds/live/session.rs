@@ -44,15 +44,6 @@ pub enum Class<'a> {
     Other,
 }
 
-/// How a connection is kept alive from our side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ping {
-    /// The venue wants a JSON message at all times.
-    Message,
-    /// The venue pings us; we send a ping frame only when nothing at all came for a while, to find a half-open socket.
-    FrameWhenIdle,
-}
-
 /// Something that has to be asked for over REST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poll {
@@ -102,10 +93,9 @@ pub trait Session: Send + Sync {
     fn polls(&self, cfg: &Feed) -> Vec<Poll>;
     /// The subscription request number `id`.
     fn subscribe(&self, id: u64, keys: &[&str]) -> String;
-    /// How the connection is kept alive.
-    fn ping(&self) -> Ping;
-    /// The ping message number `id`, for [`Ping::Message`].
-    fn ping_message(&self, id: u64) -> String;
+    /// The ping message number `id` that the venue wants at all times. `None`: the venue pings us, and we send a ping
+    /// frame only when nothing at all came for a while, to find a half-open socket.
+    fn ping(&self, id: u64) -> Option<String>;
     /// What a frame is.
     fn classify<'a>(&self, text: &'a str) -> Class<'a>;
 }
