@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod batch;
 pub mod bucket;
 pub mod connection;
+pub mod end;
 pub mod gaps;
 pub mod keeper;
 pub mod plan;
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::bucket::Host;
-pub use self::connection::End;
+pub use self::end::End;
 pub use self::plan::PlanError;
 use self::session::{Rate, Session};
 use crate::clock;
