@@ -59,7 +59,7 @@ pub async fn live(
     shared.status(&name, State::Connected).await;
     let mut connection = Connection::new(shared, plan, ledger, name, news, socket);
     let end = connection.run(&stop).await;
-    connection.finish(&end).await;
+    connection.finish(&end, &stop).await;
     let healthy = connection.data.map_or(Duration::ZERO, |(first, last)| last - first);
     Ended { end, healthy }
 }
@@ -175,11 +175,9 @@ impl Connection {
     }
 
     /// What is left to do when it is over: the last frames go on, the venue is told.
-    async fn finish(&mut self, end: &End) {
+    async fn finish(&mut self, end: &End, stop: &CancellationToken) {
         let last = self.collector.take();
-        if let Some(batch) = last {
-            let _ = timeout(Duration::from_secs(1), self.shared.out.send(FeedOutput::Frames(batch))).await;
-        }
+        let _ = self.hand_on(last, stop).await;
         if !matches!(end, End::Broken(_)) {
             let _ = timeout(Duration::from_millis(300), self.socket.close(None)).await;
         }
@@ -361,11 +359,14 @@ impl Connection {
     /// Gives a batch to the queue behind. If that is full we wait, and don't blame the venue for it.
     async fn hand_on(&mut self, batch: Option<FrameBatch>, stop: &CancellationToken) -> Result<(), End> {
         let Some(batch) = batch else { return Ok(()) };
-        let before = Instant::now();
+        let (before, frames) = (Instant::now(), batch.frames.len());
         let sent = tokio::select! {
             biased;
             sent = self.shared.out.send(FeedOutput::Frames(batch)) => sent,
-            () = stopped_for_long(stop) => return Err(End::Stopped),
+            () = stopped_for_long(stop) => {
+                tracing::warn!(venue = %self.shared.venue, connection = %self.name, frames, "frames were dropped at shutdown: nobody took them");
+                return Err(End::Stopped);
+            }
         };
         let pause = before.elapsed();
         if pause > Duration::from_millis(10) {
