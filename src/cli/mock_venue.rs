@@ -84,3 +84,42 @@ pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: MockVenueArgs,
+    }
+
+    #[test]
+    fn a_command_line_is_read() {
+        let line = "mock-venue a.frames.zst --speed max --once --rest gate --fault no-ack --fault drop:after=5";
+        let args = Line::try_parse_from(line.split(' ')).unwrap().args;
+        assert_eq!((args.speed, args.once, args.rest, args.fault.len()), (Speed::Max, true, RestMode::Gate, 2));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let check = |line: &str, want: &str| {
+            let error = Line::try_parse_from(line.split(' ')).unwrap_err().to_string();
+            assert!(error.contains(want), "{error}");
+        };
+        check("mock-venue a --speed fast", "\"fast\" is no speed; write max, or how many times faster than recorded: 10");
+        check("mock-venue a --speed=-1", "\"-1\" is no speed");
+        check("mock-venue a --fault drop:before=1", "fault drop: after is missing; see --help");
+    }
+
+    #[tokio::test]
+    async fn a_missing_log_is_named() {
+        let args = Line::try_parse_from(["mock-venue", "nowhere.frames.zst", "--listen", "127.0.0.1:0"]).unwrap().args;
+        let error = run(args).await.unwrap_err().to_string();
+        assert!(error.starts_with("open frame log nowhere.frames.zst: "), "{error}");
+    }
+}

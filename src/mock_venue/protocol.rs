@@ -151,3 +151,92 @@ pub fn dressed(route: &Route, key: &str, payload: &str) -> String {
         _ => payload.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_routes() {
+        let check = |target: &str, want: Option<(&str, bool, &str)>| {
+            let route = Route::of(target);
+            let got = route.as_ref().map(|route| (route.name, route.combined, route.streams.join(" ")));
+            assert_eq!(got, want.map(|(name, combined, streams)| (name, combined, streams.to_owned())), "{target}");
+        };
+        check("/market/stream", Some(("market", true, "")));
+        check(
+            "/public/stream?streams=btcusdt@bookTicker/ethusdt@bookTicker",
+            Some(("public", true, "btcusdt@bookTicker ethusdt@bookTicker")),
+        );
+        check("/market/ws/btcusdt@aggTrade", Some(("market", false, "btcusdt@aggTrade")));
+        check("/ws", Some(("public", false, "")));
+        check("/stream", Some(("public", true, "")));
+        check("/v5/public/linear", Some(("linear", false, "")));
+        check("/v5/public/spot", None);
+        check("/", None);
+    }
+
+    #[test]
+    fn a_stream_on_the_wrong_route_is_not_carried() {
+        let market = Route::of("/market/stream").unwrap();
+        let legacy = Route::of("/stream").unwrap();
+        for (key, on_market) in [("btcusdt@aggTrade", true), ("btcusdt@bookTicker", false), ("!forceOrder@arr", true)] {
+            assert_eq!((market.carries(key), legacy.carries(key)), (on_market, !on_market), "{key}");
+        }
+    }
+
+    #[test]
+    fn requests_are_answered_as_the_venues_do() {
+        let check = |venue, text: &str, want: Request, answer: &str| {
+            let (request, value) = request(venue, text);
+            assert_eq!((request, value.to_string()), (want, answer.to_owned()), "{text}");
+        };
+        let keys = || vec!["btcusdt@aggTrade".to_owned()];
+        let binance = Venue::BinanceUsdm;
+        check(
+            binance,
+            r#"{"method":"SUBSCRIBE","params":["btcusdt@aggTrade"],"id":1}"#,
+            Request::Subscribe(keys()),
+            r#"{"id":1,"result":null}"#,
+        );
+        check(
+            binance,
+            r#"{"method":"UNSUBSCRIBE","params":["btcusdt@aggTrade"],"id":2}"#,
+            Request::Unsubscribe(keys()),
+            r#"{"id":2,"result":null}"#,
+        );
+        check(binance, r#"{"method":"LIST_SUBSCRIPTIONS","id":3}"#, Request::List, r#"{"id":3,"result":null}"#);
+        let (_, refused) = request(binance, r#"{"method":"SING","id":6}"#);
+        assert_eq!((&refused["code"], &refused["id"]), (&json!(2), &json!(6)));
+        let bybit = Venue::BybitLinear;
+        let (wish, answer) = request(bybit, r#"{"req_id":"7","op":"subscribe","args":["tickers.BTCUSDT","no.such"]}"#);
+        assert_eq!((wish, &answer["success"], &answer["req_id"]), (Request::Nothing, &json!(false), &json!("7")));
+        let (wish, answer) = request(bybit, r#"{"req_id":"8","op":"ping"}"#);
+        assert_eq!((wish, &answer["ret_msg"]), (Request::Ping, &json!("pong")));
+    }
+
+    #[test]
+    fn frames_are_dressed_for_their_connection() {
+        let (combined, raw) = (Route::of("/market/stream").unwrap(), Route::of("/market/ws").unwrap());
+        let (bare, wrapped) = (r#"{"e":"aggTrade"}"#, r#"{"stream":"a@aggTrade","data":{"e":"aggTrade"}}"#);
+        for payload in [bare, wrapped] {
+            assert_eq!(dressed(&combined, "a@aggTrade", payload), wrapped);
+            assert_eq!(dressed(&raw, "a@aggTrade", payload), bare);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,80}", cut in 0..200usize) {
+            let real = r#"{"method":"SUBSCRIBE","params":["btcusdt@aggTrade"],"id":1,"op":"subscribe","args":["x"],"req_id":"1"}"#;
+            for venue in [Venue::BinanceUsdm, Venue::BybitLinear] {
+                for text in [text.as_str(), &real[..cut.min(real.len())]] {
+                    let _ = (request(venue, text), stream_of(venue, text), Route::of(text));
+                }
+            }
+        }
+    }
+}

@@ -10,7 +10,7 @@ use dataflows::model::Venue;
 use serde::Deserialize;
 
 use crate::config::Feed;
-use crate::feeds::live::session::{Class, Ping, Poll, Rate, Session, Stream, trades_silence};
+use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, trades_silence};
 
 /// The venue's rules.
 #[derive(Clone, Copy, Debug)]
@@ -110,12 +110,8 @@ impl Session for BinanceUsdm {
         serde_json::json!({"method": "SUBSCRIBE", "params": keys, "id": id}).to_string()
     }
 
-    fn ping(&self) -> Ping {
-        Ping::FrameWhenIdle
-    }
-
-    fn ping_message(&self, id: u64) -> String {
-        serde_json::json!({"method": "LIST_SUBSCRIPTIONS", "id": id}).to_string()
+    fn ping(&self, _id: u64) -> Option<String> {
+        None
     }
 
     fn classify<'a>(&self, text: &'a str) -> Class<'a> {

@@ -9,7 +9,7 @@ use dataflows::model::Venue;
 use serde::Deserialize;
 
 use crate::config::Feed;
-use crate::feeds::live::session::{Class, Ping, Poll, Rate, Session, Stream, trades_silence};
+use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, trades_silence};
 
 /// The venue's rules.
 #[derive(Clone, Copy, Debug)]
@@ -88,12 +88,8 @@ impl Session for BybitLinear {
         serde_json::json!({"req_id": id.to_string(), "op": "subscribe", "args": keys}).to_string()
     }
 
-    fn ping(&self) -> Ping {
-        Ping::Message
-    }
-
-    fn ping_message(&self, id: u64) -> String {
-        serde_json::json!({"req_id": id.to_string(), "op": "ping"}).to_string()
+    fn ping(&self, id: u64) -> Option<String> {
+        Some(serde_json::json!({"req_id": id.to_string(), "op": "ping"}).to_string())
     }
 
     fn classify<'a>(&self, text: &'a str) -> Class<'a> {

@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Collector;
 use super::bucket::{TokenBucket, retry_after};
+use super::end::{End, Ended, News};
 use super::gaps::{Ledger, lock};
 use super::plan::ConnectionPlan;
-use super::session::{Class, Ping, Rate};
+use super::session::{Class, Rate};
 use super::subscription::{Answer, Subscriptions};
 use super::watchdog::{Alarm, Watchdog};
 use super::{FeedOutput, Shared, Silent, State};
@@ -35,99 +36,6 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 const SILENT_RECONNECTS_MAX: u32 = 3;
 /// A 418 or 403 without Retry-After: Binance bans for two minutes at least, Bybit asks for ten.
 const BAN: Duration = Duration::from_secs(600);
-
-/// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum End {
-    /// We were told to.
-    #[error("stopped")]
-    Stopped,
-    /// Nobody takes our frames any more.
-    #[error("nobody takes the frames")]
-    Unwanted,
-    /// No connection came about.
-    #[error("connect failed: {0}")]
-    Unreachable(String),
-    /// The venue answered the handshake with something else.
-    #[error("handshake answered with status {status}")]
-    Rejected {
-        /// HTTP status.
-        status: u16,
-        /// For how long the venue wants to be left alone.
-        retry_after: Option<Duration>,
-    },
-    /// The venue closed it.
-    #[error("closed by the venue, code {code}: {reason}")]
-    Closed {
-        /// WebSocket close code; 1005: none was given.
-        code: u16,
-        /// The venue's words.
-        reason: String,
-    },
-    /// Reset, cut off in mid-frame, not WebSocket, not UTF-8.
-    #[error("connection broke: {0}")]
-    Broken(String),
-    /// A frame over 1 MiB.
-    #[error("a frame of {size} bytes was refused")]
-    Oversize {
-        /// Bytes, as its header says.
-        size: usize,
-    },
-    /// A subscription was not answered.
-    #[error("a subscription was not acknowledged in time")]
-    AckTimeout,
-    /// All subscriptions were refused.
-    #[error("all subscriptions were refused")]
-    AllRefused,
-    /// A stream fell silent.
-    #[error("{0} is silent")]
-    Silent(String),
-    /// Our ping was not answered.
-    #[error("a ping was not answered in time")]
-    NoPong,
-    /// The venue doesn't read what we write.
-    #[error("a message could not be sent in time")]
-    WriteStalled,
-    /// A task of ours failed; a defect in this program.
-    #[error("the connection's task failed: {0}")]
-    Crashed(String),
-}
-
-impl End {
-    /// A constant word or two, for `feed_gaps.cause` and for counting.
-    #[must_use]
-    pub const fn cause(&self) -> &'static str {
-        match self {
-            Self::Stopped | Self::Unwanted => "shutdown",
-            Self::Unreachable(_) | Self::Rejected { .. } | Self::Closed { .. } | Self::Broken(_) => "disconnect",
-            Self::Oversize { .. } => "frame over 1 MiB",
-            Self::AckTimeout => "ack timeout",
-            Self::AllRefused => "subscriptions refused",
-            Self::Silent(_) => "silence",
-            Self::NoPong => "no pong",
-            Self::WriteStalled => "write stalled",
-            Self::Crashed(_) => "defect",
-        }
-    }
-}
-
-/// The end, and how long data had flowed before it.
-#[derive(Debug)]
-pub struct Ended {
-    /// Why.
-    pub end: End,
-    /// From the first frame of data to the last.
-    pub healthy: Duration,
-}
-
-/// What the keeper of a connection is told while it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// All subscriptions are answered and data came.
-    Delivering,
-    /// The venue announced that it will close.
-    Leaving,
-}
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -151,7 +59,7 @@ pub async fn live(
     shared.status(&name, State::Connected).await;
     let mut connection = Connection::new(shared, plan, ledger, name, news, socket);
     let end = connection.run(&stop).await;
-    connection.finish(&end).await;
+    connection.finish(&end, &stop).await;
     let healthy = connection.data.map_or(Duration::ZERO, |(first, last)| last - first);
     Ended { end, healthy }
 }
@@ -199,6 +107,7 @@ struct Connection {
     last_read: Instant,
     last_ping: Instant,
     pong_due: Option<Instant>,
+    pings_when_idle: bool,
     delivering: bool,
 }
 
@@ -225,6 +134,7 @@ impl Connection {
             last_read: now,
             last_ping: now,
             pong_due: None,
+            pings_when_idle: shared.session.ping(0).is_none(),
             delivering: false,
             shared,
             plan,
@@ -265,11 +175,9 @@ impl Connection {
     }
 
     /// What is left to do when it is over: the last frames go on, the venue is told.
-    async fn finish(&mut self, end: &End) {
+    async fn finish(&mut self, end: &End, stop: &CancellationToken) {
         let last = self.collector.take();
-        if let Some(batch) = last {
-            let _ = timeout(Duration::from_secs(1), self.shared.out.send(FeedOutput::Frames(batch))).await;
-        }
+        let _ = self.hand_on(last, stop).await;
         if !matches!(end, End::Broken(_)) {
             let _ = timeout(Duration::from_millis(300), self.socket.close(None)).await;
         }
@@ -278,6 +186,10 @@ impl Connection {
     async fn read(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
         let now = Instant::now();
         self.last_read = now;
+        if self.pings_when_idle {
+            // Whatever comes proves the socket alive.
+            self.pong_due = None;
+        }
         match message {
             Some(Ok(Message::Text(text))) => self.text(text.as_str(), now).await,
             Some(Ok(Message::Binary(bytes))) => {
@@ -400,15 +312,11 @@ impl Connection {
         if self.pong_due.is_some_and(|due| now >= due) {
             return Err(End::NoPong);
         }
-        let kind = self.shared.session.ping();
-        let since = if kind == Ping::Message { self.last_ping } else { self.last_ping.max(self.last_read) };
+        let since = if self.pings_when_idle { self.last_ping.max(self.last_read) } else { self.last_ping };
         if self.pong_due.is_some() || now < since + self.shared.tempo.ping_every || self.messages.take(1, now).is_err() {
             return Ok(());
         }
-        let ping = match kind {
-            Ping::Message => Message::text(self.shared.session.ping_message(self.next_id)),
-            Ping::FrameWhenIdle => Message::Ping(Vec::new().into()),
-        };
+        let ping = self.shared.session.ping(self.next_id).map_or_else(|| Message::Ping(Vec::new().into()), Message::text);
         self.next_id += 1;
         (self.last_ping, self.pong_due) = (now, Some(now + self.shared.tempo.pong_max));
         self.send(ping).await
@@ -451,11 +359,14 @@ impl Connection {
     /// Gives a batch to the queue behind. If that is full we wait, and don't blame the venue for it.
     async fn hand_on(&mut self, batch: Option<FrameBatch>, stop: &CancellationToken) -> Result<(), End> {
         let Some(batch) = batch else { return Ok(()) };
-        let before = Instant::now();
+        let (before, frames) = (Instant::now(), batch.frames.len());
         let sent = tokio::select! {
             biased;
             sent = self.shared.out.send(FeedOutput::Frames(batch)) => sent,
-            () = stopped_for_long(stop) => return Err(End::Stopped),
+            () = stopped_for_long(stop) => {
+                tracing::warn!(venue = %self.shared.venue, connection = %self.name, frames, "frames were dropped at shutdown: nobody took them");
+                return Err(End::Stopped);
+            }
         };
         let pause = before.elapsed();
         if pause > Duration::from_millis(10) {

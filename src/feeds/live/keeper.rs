@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::connection::{End, Ended, News, live};
+use super::connection::live;
+use super::end::{End, Ended, News};
 use super::gaps::{Ledger, lock};
 use super::plan::ConnectionPlan;
 use super::{Shared, State};

@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod batch;
 pub mod bucket;
 pub mod connection;
+pub mod end;
 pub mod gaps;
 pub mod keeper;
 pub mod plan;
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::bucket::Host;
-pub use self::connection::End;
+pub use self::end::End;
 pub use self::plan::PlanError;
 use self::session::{Rate, Session};
 use crate::clock;
@@ -204,20 +205,24 @@ pub async fn run_feed_at(
         out,
     });
     tracing::info!(%venue, connections = plans.len(), polls = polls.len(), "a feed starts");
+    // TLS panics without a provider. main has installed this one already, and then this does nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut tasks = JoinSet::new();
     for (index, plan) in plans.into_iter().enumerate() {
         tasks.spawn(keeper::keep(shared.clone(), Arc::new(plan), index, stop.clone()));
     }
     if !polls.is_empty() {
-        // reqwest panics without a provider; main has installed this one already, and then this does nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
         for (index, what) in polls.into_iter().enumerate() {
             tasks.spawn(poll::poll(shared.clone(), client.clone(), rest_root.clone(), what, index, stop.clone()));
         }
     }
     drop(shared);
-    while tasks.join_next().await.is_some() {}
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%venue, %error, "a feed's task failed; this is a defect in this program, please report it");
+        }
+    }
     Ok(())
 }
 

@@ -44,15 +44,6 @@ pub enum Class<'a> {
     Other,
 }
 
-/// How a connection is kept alive from our side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ping {
-    /// The venue wants a JSON message at all times.
-    Message,
-    /// The venue pings us; we send a ping frame only when nothing at all came for a while, to find a half-open socket.
-    FrameWhenIdle,
-}
-
 /// Something that has to be asked for over REST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poll {
@@ -102,10 +93,9 @@ pub trait Session: Send + Sync {
     fn polls(&self, cfg: &Feed) -> Vec<Poll>;
     /// The subscription request number `id`.
     fn subscribe(&self, id: u64, keys: &[&str]) -> String;
-    /// How the connection is kept alive.
-    fn ping(&self) -> Ping;
-    /// The ping message number `id`, for [`Ping::Message`].
-    fn ping_message(&self, id: u64) -> String;
+    /// The ping message number `id` that the venue wants at all times. `None`: the venue pings us, and we send a ping
+    /// frame only when nothing at all came for a while, to find a half-open socket.
+    fn ping(&self, id: u64) -> Option<String>;
     /// What a frame is.
     fn classify<'a>(&self, text: &'a str) -> Class<'a>;
 }
@@ -127,4 +117,34 @@ const MAJORS: [&str; 8] = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"
 #[must_use]
 pub fn trades_silence(symbol: &str) -> Option<Duration> {
     Some(Duration::from_secs(if MAJORS.contains(&symbol) { 60 } else { 900 }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_session_panic(text in "\\PC{0,120}", at in 0..120usize, byte in any::<u8>()) {
+            let real = [
+                r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","s":"BTCUSDT"}}"#,
+                r#"{"code":2,"msg":"Invalid request: unknown variant","id":6,"error":{"code":1,"msg":"m"}}"#,
+                r#"{"success":false,"ret_msg":"Invalid topic","conn_id":"c","req_id":"1","op":"subscribe"}"#,
+            ];
+            for venue in [Venue::BinanceUsdm, Venue::BybitLinear] {
+                let session = of(venue).unwrap();
+                session.classify(&text);
+                for real in real {
+                    let mut bytes = real.as_bytes().to_vec();
+                    let at = at % bytes.len();
+                    bytes[at] = byte;
+                    session.classify(&String::from_utf8_lossy(&bytes));
+                    session.classify(&real[..at]);
+                }
+            }
+        }
+    }
 }

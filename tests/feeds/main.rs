@@ -3,214 +3,21 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod case;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
 use dataflows::model::Venue;
-use regimeflow::config::Feed;
-use regimeflow::feeds::live::{End, FeedOutput, Silent, State, Tempo, run_feed_at};
-use regimeflow::frames::{Defect, Direction};
-use regimeflow::mock_venue::{MockConfig, Report, RestMode, Speed, start};
+use regimeflow::feeds::live::{End, State, Tempo, run_feed_at};
+use regimeflow::mock_venue::{MockConfig, RestMode, Speed, start};
 use regimeflow::store::edge::FeedGap;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// When the recordings begin.
-const T0_NS: i64 = 1_723_161_255_000_000_000;
-
-/// A line of a frame log, `at` ms after its beginning.
-fn line(at: i64, venue: Venue, direction: &str, payload: &str) -> String {
-    format!("{}\t{venue}\tc1\t{direction}\t{payload}\n", T0_NS + at * 1_000_000)
-}
-
-/// `rounds` of an aggregate trade and a mark price every 10 ms.
-fn binance(rounds: i64) -> String {
-    let round = |n: i64| {
-        let t = T0_NS / 1_000_000 + n * 10;
-        let trade = format!(
-            r#"{{"stream":"btcusdt@aggTrade","data":{{"e":"aggTrade","E":{t},"s":"BTCUSDT","a":{n},"p":"61800.30","q":"0.006","nq":"0.006","f":{n},"l":{n},"T":{t},"m":false}}}}"#
-        );
-        let mark = format!(
-            r#"{{"stream":"btcusdt@markPrice@1s","data":{{"e":"markPriceUpdate","E":{t},"s":"BTCUSDT","p":"61800.1{n}","ap":"61800.10","i":"61810.5","P":"61790.0","r":"0.00010000","T":1723190400000}}}}"#
-        );
-        line(n * 10, Venue::BinanceUsdm, "in", &trade) + &line(n * 10 + 1, Venue::BinanceUsdm, "in", &mark)
-    };
-    (0..rounds).map(round).collect()
-}
-
-/// `rounds` of a ticker and a trade of each symbol every 10 ms.
-fn bybit(rounds: i64, symbols: &[&str]) -> String {
-    let mut log = line(0, Venue::BybitLinear, "out", r#"{"op":"subscribe","args":["tickers.BTCUSDT"]}"#);
-    log += &line(0, Venue::BybitLinear, "in", r#"{"success":true,"ret_msg":"","conn_id":"c","req_id":"","op":"subscribe"}"#);
-    for n in 0..rounds {
-        for symbol in symbols {
-            let ticker = format!(
-                r#"{{"topic":"tickers.{symbol}","type":"delta","data":{{"symbol":"{symbol}","markPrice":"6666{n}.10"}},"cs":{n},"ts":{n}}}"#
-            );
-            let trade = format!(
-                r#"{{"topic":"publicTrade.{symbol}","type":"snapshot","ts":{n},"data":[{{"T":{n},"s":"{symbol}","S":"Buy","v":"0.001","p":"16578.50","L":"PlusTick","i":"{n}","BT":false,"seq":{n}}}]}}"#
-            );
-            log += &line(n * 10, Venue::BybitLinear, "in", &ticker);
-            log += &line(n * 10 + 1, Venue::BybitLinear, "in", &trade);
-        }
-    }
-    log
-}
-
-/// The data frames of a log, as the venue would send them.
-fn data(log: &str) -> Vec<String> {
-    let payload = |line: &str| line.splitn(5, '\t').nth(4).unwrap().to_owned();
-    log.lines().filter(|line| line.contains("\tin\t") && !line.contains("success")).map(payload).collect()
-}
-
-/// A case: what is recorded, what is listened to, what goes wrong.
-struct Case {
-    venue: Venue,
-    log: String,
-    faults: Vec<&'static str>,
-    feed: Feed,
-    tempo: Tempo,
-    mock: Box<dyn Fn(&mut MockConfig)>,
-}
-
-/// What the feed said until the venue was done.
-#[derive(Debug, Default)]
-struct Heard {
-    /// Text frames with the time (UTC ms) at which they came, and REST answers.
-    frames: Vec<(i64, String)>,
-    http: Vec<String>,
-    defects: Vec<Defect>,
-    gaps: Vec<FeedGap>,
-    silent: Vec<Silent>,
-    states: Vec<State>,
-    report: Report,
-    took: Duration,
-}
-
-impl Case {
-    fn new(venue: Venue, log: String) -> Self {
-        let streams = if venue == Venue::BinanceUsdm { vec!["aggTrades", "mark"] } else { vec!["tickers", "trades"] };
-        let feed = Feed {
-            symbols: vec!["BTCUSDT".into()],
-            streams: streams.into_iter().map(str::to_owned).collect(),
-            backoff_ms_min: 50,
-            ..Feed::default()
-        };
-        Self { venue, log, faults: Vec::new(), feed, tempo: Tempo::default(), mock: Box::new(|_| ()) }
-    }
-
-    fn fault(mut self, spec: &'static str) -> Self {
-        self.faults.push(spec);
-        self
-    }
-
-    fn feed(mut self, change: impl FnOnce(&mut Feed)) -> Self {
-        change(&mut self.feed);
-        self
-    }
-
-    fn tempo(mut self, change: impl FnOnce(&mut Tempo)) -> Self {
-        change(&mut self.tempo);
-        self
-    }
-
-    fn mock(mut self, change: impl Fn(&mut MockConfig) + 'static) -> Self {
-        self.mock = Box::new(change);
-        self
-    }
-
-    /// Plays the whole log to a feed and says what it heard.
-    async fn play(self) -> Heard {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(&zstd::encode_all(self.log.as_bytes(), 1).unwrap()).unwrap();
-        let mut config = MockConfig::new(file.path().to_owned());
-        config.faults = self.faults.iter().map(|spec| spec.parse().unwrap()).collect();
-        config.settle = Duration::from_millis(100);
-        config.patience = Duration::from_secs(10);
-        (self.mock)(&mut config);
-        let mock = start(config).await.unwrap();
-        let feed =
-            Feed { ws_url: Some(format!("ws://{}", mock.addr)), rest_url: Some(format!("http://{}", mock.addr)), ..self.feed };
-        let (out, mut said) = mpsc::channel(64);
-        let shutdown = CancellationToken::new();
-        let began = Instant::now();
-        let running = tokio::spawn(run_feed_at(self.tempo, self.venue, feed, out, shutdown.clone()));
-        let ending = tokio::spawn(async move {
-            let report = timeout(Duration::from_secs(15), mock.finished()).await.expect("the mock venue did not come to its end");
-            // The venue's last close is read, then the feed is told to end.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            shutdown.cancel();
-            report
-        });
-        let mut heard = Heard::default();
-        while let Some(output) = said.recv().await {
-            heard.add(output);
-        }
-        running.await.unwrap().unwrap();
-        heard.took = began.elapsed();
-        heard.report = ending.await.unwrap();
-        heard
-    }
-}
-
-impl Heard {
-    fn add(&mut self, output: FeedOutput) {
-        match output {
-            FeedOutput::Frames(batch) => {
-                for frame in &batch.frames {
-                    let text = String::from_utf8(batch.payload(frame).to_vec()).unwrap();
-                    match frame.direction {
-                        Direction::Http => self.http.push(text),
-                        _ => self.frames.push((frame.recv_ns / 1_000_000, text)),
-                    }
-                }
-                self.defects.extend(batch.defects);
-            }
-            FeedOutput::Gap(gap) => self.gaps.push(gap),
-            FeedOutput::Silent(silent) => self.silent.push(silent),
-            FeedOutput::Status(status) => self.states.push(status.state),
-        }
-    }
-
-    /// Market data only.
-    fn data(&self) -> Vec<String> {
-        let is_data = |text: &&String| text.starts_with(r#"{"stream":"#) || text.starts_with(r#"{"topic":"#);
-        self.frames.iter().map(|(_, text)| text).filter(is_data).cloned().collect()
-    }
-
-    /// Why connections ended, until the venue closed for good.
-    fn ends(&self) -> Vec<End> {
-        let end = |state: &State| match state {
-            State::Lost { end, .. } => Some(end.clone()),
-            _ => None,
-        };
-        let bye = |end: &End| matches!(end, End::Closed { code: 1000, .. });
-        self.states.iter().filter_map(end).take_while(|end| !bye(end)).collect()
-    }
-
-    /// Gaps that ended: kind, symbol, cause, from, to.
-    fn closed_gaps(&self) -> Vec<(&str, &str, &str, i64, i64)> {
-        let ended = |gap: &&FeedGap| gap.to_ts.is_some();
-        let row = |gap: &'_ FeedGap| (gap.from_ts, gap.to_ts.unwrap());
-        let mut rows: Vec<_> = self
-            .gaps
-            .iter()
-            .filter(ended)
-            .map(|gap| (gap.stream.as_str(), gap.symbol.as_str(), gap.cause.as_str(), row(gap).0, row(gap).1))
-            .collect();
-        rows.sort_unstable();
-        rows
-    }
-
-    /// When the n-th frame of data came.
-    fn at(&self, n: usize) -> i64 {
-        let text = &self.data()[n];
-        self.frames.iter().find(|(_, other)| other == text).unwrap().0
-    }
-}
+use self::case::{Case, Heard, binance, bybit, data, line, recorded};
 
 /// All frames came exactly once and in order.
 fn check_complete(heard: &Heard, log: &str) {
@@ -306,16 +113,19 @@ async fn a_half_open_socket_is_found_by_a_ping() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_disconnects_lose_nothing() {
-    let log = binance(200);
+async fn a_hundred_disconnects_of_three_kinds_lose_nothing() {
+    let log = binance(1_000);
     let heard = Case::new(Venue::BinanceUsdm, log.clone())
-        .fault("drop:after=30,how=cut,times=10")
-        .feed(|feed| feed.backoff_ms_max = 50)
+        .fault("drop:after=15,how=cut,times=34")
+        .fault("drop:after=15,how=close,times=33")
+        .fault("drop:after=15,how=rst,times=33")
+        .feed(|feed| (feed.backoff_ms_min, feed.backoff_ms_max) = (5, 5))
         .play()
         .await;
     check_complete(&heard, &log);
-    assert_eq!(heard.ends().len(), 10);
-    assert_eq!(heard.closed_gaps().len(), 20);
+    assert_eq!((heard.ends().len(), heard.closed_gaps().len()), (100, 200));
+    let longest = heard.closed_gaps().iter().map(|gap| gap.4 - gap.3).max().unwrap();
+    assert!(longest < 5_000, "{longest} ms until it was back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -475,6 +285,94 @@ async fn polled_answers_come_once_and_in_order() {
     assert_eq!(times, ["0}", "1}", "2}", "3}", "4}"]);
     assert!(heard.http[0].contains("/fapi/v1/openInterest?symbol=BTCUSDT {"), "{}", heard.http[0]);
     assert_eq!((heard.report.http, heard.report.http_unasked), (5, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rest_is_left_alone_for_as_long_as_it_asks() {
+    let url = "https://fapi.binance.com/fapi/v1/openInterest?symbol=BTCUSDT";
+    let body = r#"{"openInterest":"10659.509","symbol":"BTCUSDT","time":1}"#;
+    let log = line(0, Venue::BinanceUsdm, "http", &format!("{url} {body}")) + &binance(150);
+    let heard = Case::new(Venue::BinanceUsdm, log)
+        .fault("refuse:status=429,retry-after=1,rest=true")
+        .feed(|feed| {
+            feed.streams.push("open_interest".into());
+            feed.poll_every_ms = 20;
+        })
+        .mock(|mock| mock.speed = Speed::Times(1.0))
+        .play()
+        .await;
+    let failed = |state: &&State| matches!(state, State::PollFailed { reason, .. } if reason == "answered with status 429");
+    assert_eq!(heard.states.iter().filter(failed).count(), 1, "{:?}", heard.states);
+    // 1.6 s at 50 a second, of which the first second is a pause (and the budget is 20 a second).
+    assert!((5..45).contains(&heard.http.len()), "{} answers", heard.http.len());
+    assert_eq!(heard.ends(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duplicates_and_old_frames_are_handed_on() {
+    let log = binance(200);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("duplicate:percent=30")
+        .fault("stale-first")
+        .fault("drop:after=100")
+        .play()
+        .await;
+    let mut seen = BTreeSet::new();
+    let firsts: Vec<_> = heard.data().into_iter().filter(|text| seen.insert(text.clone())).collect();
+    assert_eq!(firsts, data(&log));
+    let again = heard.data().len() - firsts.len();
+    assert!((60..180).contains(&again), "{again} of 400 came twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_shuffled_frames_arrives_whole() {
+    let log = binance(2_000);
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .fault("reorder:within=50")
+        .fault("burst:frames=4000")
+        .mock(|mock| mock.speed = Speed::Times(0.01))
+        .play()
+        .await;
+    assert_ne!(heard.data(), data(&log));
+    let sorted = |mut frames: Vec<String>| {
+        frames.sort_unstable();
+        frames
+    };
+    assert_eq!(sorted(heard.data()), sorted(data(&log)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_recording_of_binance_arrives_whole() {
+    let Some(log) = recorded("binance-usdm-20240808.frames.zst") else { return };
+    let heard = Case::new(Venue::BinanceUsdm, log.clone())
+        .feed(|feed| {
+            feed.symbols = ["BTCUSDT", "ETHUSDT"].map(str::to_owned).to_vec();
+            feed.streams = ["trades", "@bookTicker", "@depth@0ms"].map(str::to_owned).to_vec();
+        })
+        .mock(|mock| mock.wait_for_subscriptions = Some(6))
+        .play()
+        .await;
+    println!("{} frames in {:?}", heard.report.sent, heard.took);
+    assert!(heard.data() == data(&log), "{:?}", heard.report);
+    assert_eq!((heard.report.sent, heard.report.http_unasked), (168_607, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_recording_of_bybit_arrives_whole() {
+    let Some(log) = recorded("bybit-linear-20260809.frames.zst") else { return };
+    let heard = Case::new(Venue::BybitLinear, log.clone())
+        .feed(|feed| {
+            feed.symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT"].map(str::to_owned).to_vec();
+            feed.streams = ["trades", "tickers", "klines", "liquidations", "orderbook.200"].map(str::to_owned).to_vec();
+        })
+        .mock(|mock| mock.wait_for_subscriptions = Some(20))
+        .play()
+        .await;
+    let is_data = |text: &String| text.contains("\"topic\"");
+    let got: Vec<_> = heard.frames.iter().map(|(_, text)| text.clone()).filter(is_data).collect();
+    let want: Vec<_> = data(&log).into_iter().filter(is_data).collect();
+    assert!(got == want, "{:?}", heard.report);
+    assert_eq!(heard.report.sent as usize, want.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
