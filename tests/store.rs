@@ -329,6 +329,7 @@ async fn hash(quanta: Vec<Quantum>, instruments: &Arc<Instruments>, batch_rows: 
         writer.push(quantum).await.unwrap();
     }
     writer.flush().await.unwrap();
+    drop(writer);
     let mut dumps = Vec::new();
     for view in views::VIEWS {
         dumps.push(dump::view(&store, view, &mut std::io::sink()).await.unwrap());
