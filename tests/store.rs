@@ -329,6 +329,7 @@ async fn hash(quanta: Vec<Quantum>, instruments: &Arc<Instruments>, batch_rows: 
         writer.push(quantum).await.unwrap();
     }
     writer.flush().await.unwrap();
+    drop(writer);
     let mut dumps = Vec::new();
     for view in views::VIEWS {
         dumps.push(dump::view(&store, view, &mut std::io::sink()).await.unwrap());
@@ -417,6 +418,50 @@ async fn a_changed_migration_is_refused() {
     let error = migrate::pending(store.client(), store.database()).await.unwrap_err();
     assert!(matches!(&error, StoreError::Schema(text) if text.contains("0001_views")), "{error}");
     store.close().await.unwrap();
+}
+
+/// Reads a command's arguments as the command line would.
+#[derive(clap::Parser)]
+struct Line<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+}
+
+fn line<A: clap::Args>(words: &[&str]) -> A {
+    use clap::Parser;
+    Line::<A>::parse_from([&["regimeflow"], words].concat()).args
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_end_with_their_exit_codes() {
+    use regimeflow::cli::{dump, migrate, query};
+    use std::process::ExitCode;
+    if !engine_is_here() {
+        return;
+    }
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (dir, out) = (dir.path().to_str().unwrap(), out.path().to_str().unwrap());
+    let migrated = |words: &[&str]| migrate::run(line(words));
+    assert_eq!(query::run(line(&["SELECT 1", "--store", &format!("{dir}/nothing")])).await.unwrap(), ExitCode::from(69));
+    assert_eq!(migrated(&["--dry-run", "--store", dir]).await.unwrap(), ExitCode::SUCCESS);
+    assert!(!Path::new(dir).join("engine").exists(), "a dry run makes nothing");
+    assert_eq!(migrated(&["--store", dir]).await.unwrap(), ExitCode::SUCCESS);
+    for (words, code) in [
+        (vec!["SELECT count() FROM bars WHERE symbol = {s:String}", "--param", "s=it's", "--json"], 0),
+        (vec!["SELECT nonsense FROM bars"], 65),
+        (vec!["SELECT throwIf(number = 100000) FROM numbers(200000)", "--format", "Null"], 65),
+        (vec!["SELECT 1", "--format", "NoSuchFormat"], 65),
+        (vec!["DROP TABLE bars_changes"], 65),
+        (vec!["SELECT {s:String}", "--param", "s"], 64),
+        (vec![" "], 64),
+    ] {
+        let words = [words.as_slice(), &["--store", dir]].concat();
+        assert_eq!(query::run(line(&words)).await.unwrap(), ExitCode::from(code), "{words:?}");
+    }
+    assert_eq!(dump::run(line(&["--store", dir, "--out", out])).await.unwrap(), ExitCode::SUCCESS);
+    let bars = std::fs::read_to_string(Path::new(out).join("bars.tsv")).unwrap();
+    assert!(bars.starts_with("venue\tsymbol\ttimeframe\tts\topen"), "{bars}");
+    assert_eq!(dump::run(line(&["--store", dir, "--view", "rubbish"])).await.unwrap(), ExitCode::from(64));
 }
 
 #[tokio::test]

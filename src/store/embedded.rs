@@ -113,6 +113,7 @@ fn write_config(dir: &Path) -> std::io::Result<()> {
         "<clickhouse>\n\
          <users_config>{users}</users_config>\n\
          <max_server_memory_usage>2000000000</max_server_memory_usage>\n\
+         <shutdown_wait_unfinished>1</shutdown_wait_unfinished>\n\
          <max_thread_pool_size>128</max_thread_pool_size>\n\
          <max_thread_pool_free_size>8</max_thread_pool_free_size>\n\
          <background_pool_size>2</background_pool_size>\n\

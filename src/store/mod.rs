@@ -117,11 +117,13 @@ impl Store {
         Writer::start(self.client.clone(), instruments, options)
     }
 
-    /// Ends the embedded engine in order, if this store started it. Flush the writer first.
+    /// Ends the embedded engine in order, if this store started it. Flush and drop its writers first: the engine waits a while
+    /// for connections that stay open.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the engine can't be ended.
     pub async fn close(self) -> Result<(), StoreError> {
+        drop(self.client); // its idle connections too
         match self.engine {
             Some(engine) => engine.close().await,
             None => Ok(()),

@@ -86,6 +86,7 @@ impl Writer {
         let failure = Arc::new(std::sync::OnceLock::new());
         let client = client
             .with_setting("async_insert", "0")
+            .with_setting("optimize_on_insert", "0") // equal rows are summed here already
             .with_setting("max_insert_block_size", "4194304") // a batch stays one block
             .with_setting("max_partitions_per_insert_block", "4800"); // months from 1900 to 2299, so no history is refused
         let collector = Collector {
