@@ -58,7 +58,7 @@ pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
         ..MockConfig::new(args.log)
     };
     let mock = start(config).await?;
-    println!("listening on {0}: ws_url = \"ws://{0}\", rest_url = \"http://{0}\"", mock.addr);
+    eprintln!("listening on {0}: ws_url = \"ws://{0}\", rest_url = \"http://{0}\"", mock.addr);
     let stop = mock.stopper();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {

@@ -1,0 +1,437 @@
+//! The whole program on real recorded input and on the simulated market, as a user runs it.
+//!
+//! Recordings are looked for in `../shared/data` or `REGIMEFLOW_DATA`; where they are absent the tests say so and pass.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+/// One engine at a time: each takes a few hundred megabytes.
+static ENGINE: Mutex<()> = Mutex::new(());
+
+fn regimeflow(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_regimeflow")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs a command that must succeed and gives its stdout.
+fn ok(args: &[&str]) -> String {
+    let output = regimeflow(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "regimeflow {args:?}: {}\n{stderr}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&ok(args)).unwrap()
+}
+
+fn recording(name: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = std::env::var_os("REGIMEFLOW_DATA").map_or(beside, PathBuf::from).join("wire").join(name);
+    if !path.exists() {
+        eprintln!("skipped: {} is not there", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn engine_is_here() -> bool {
+    match regimeflow::store::install::library() {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            false
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A decimal as an integer with 12 decimals, written without the product's own code.
+fn fixed(decimal: &str) -> i128 {
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    format!("{whole}{fraction:0<12}").parse().unwrap()
+}
+
+fn exact(value: i128) -> f64 {
+    format!("{value}e-12").parse().unwrap()
+}
+
+/// What a trade says: (time, venue's order, place in the message), price, quantity, taker bought.
+type Print = ((i64, u64, usize), i128, i128, bool);
+
+/// The trades of a recording by (symbol, minute), read with serde_json and nothing of ours.
+fn prints(path: &Path) -> BTreeMap<(String, i64), Vec<Print>> {
+    let mut bars: BTreeMap<(String, i64), Vec<Print>> = BTreeMap::new();
+    let log = BufReader::new(zstd::Decoder::new(std::fs::File::open(path).unwrap()).unwrap());
+    for line in log.lines().map(Result::unwrap) {
+        let fields: Vec<&str> = line.splitn(5, '\t').collect();
+        if fields[3] != "in" {
+            continue;
+        }
+        let message: Value = serde_json::from_str(fields[4]).unwrap();
+        let data = message.get("data").unwrap_or(&message);
+        let mut add = |symbol: &Value, ts: &Value, order: u64, at: usize, price: &Value, qty: &Value, bought: bool| {
+            let ts = ts.as_i64().unwrap();
+            let key = (symbol.as_str().unwrap().to_owned(), ts.div_euclid(60_000) * 60_000);
+            let print = ((ts, order, at), fixed(price.as_str().unwrap()), fixed(qty.as_str().unwrap()), bought);
+            bars.entry(key).or_default().push(print);
+        };
+        if data["e"] == "trade" && data["X"] == "MARKET" {
+            add(&data["s"], &data["T"], data["t"].as_u64().unwrap(), 0, &data["p"], &data["q"], data["m"] == false);
+        }
+        let topic = message["topic"].as_str().unwrap_or_default();
+        if topic.starts_with("publicTrade") {
+            // The recorder's spot socket bears the same venue; only contracts tell the tick's direction (`L`).
+            for (at, item) in data.as_array().unwrap().iter().enumerate().filter(|(_, item)| item.get("L").is_some()) {
+                add(&item["s"], &item["T"], item["seq"].as_u64().unwrap(), at, &item["p"], &item["v"], item["S"] == "Buy");
+            }
+        }
+    }
+    bars
+}
+
+/// Replays a recording and compares every minute bar with the recount, to the last bit.
+fn check_bars_equal_a_recount(name: &str) {
+    let Some(path) = recording(name) else { return };
+    if !engine_is_here() {
+        return;
+    }
+    let _engine = ENGINE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let summary = json(&["replay", text(&path), "--store", text(dir.path()), "--json"]);
+    let accounted = ["used", "skipped", "rejected"].iter().map(|fate| summary[*fate].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(summary["lines"].as_u64().unwrap(), accounted, "every line is accounted for");
+
+    let sql = "SELECT symbol, toUnixTimestamp64Milli(ts) AS ts, open, high, low, close, volume, taker_buy_volume, trades \
+               FROM bars WHERE timeframe = '1m' AND trades > 0";
+    let rows = ok(&["query", "--store", text(dir.path()), "--format", "JSONEachRow", sql]);
+    let mut expected = prints(&path);
+    for row in rows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let symbol = row["symbol"].as_str().unwrap().replace("-PERP", "").replace('-', "");
+        let integer = |field: &str| row[field].as_i64().or_else(|| row[field].as_str()?.parse().ok()).unwrap();
+        let prints = expected.remove(&(symbol.clone(), integer("ts"))).unwrap_or_else(|| panic!("no such minute: {row}"));
+        let price = |print: Option<&Print>| exact(print.unwrap().1);
+        let total = |keep: fn(&&Print) -> bool| exact(prints.iter().filter(keep).map(|print| print.2).sum());
+        for (field, value) in [
+            ("open", price(prints.iter().min())),
+            ("high", price(prints.iter().max_by_key(|print| print.1))),
+            ("low", price(prints.iter().min_by_key(|print| print.1))),
+            ("close", price(prints.iter().max())),
+            ("volume", total(|_| true)),
+            ("taker_buy_volume", total(|print| print.3)),
+            ("trades", prints.len() as f64),
+        ] {
+            let ours = row[field].as_f64().or_else(|| row[field].as_str()?.parse().ok()).unwrap();
+            assert_eq!(ours, value, "{field} of {row}");
+        }
+    }
+    assert!(expected.is_empty(), "minutes without a bar: {:?}", expected.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn binance_minute_bars_equal_a_recount() {
+    check_bars_equal_a_recount("binance-usdm-20240808.frames.zst");
+}
+
+#[test]
+fn bybit_minute_bars_equal_a_recount() {
+    check_bars_equal_a_recount("bybit-linear-20260809.frames.zst");
+}
+
+#[test]
+fn bybit_funding_open_interest_and_klines_are_what_the_frames_say() {
+    let Some(path) = recording("bybit-linear-20260809.frames.zst") else { return };
+    if !engine_is_here() {
+        return;
+    }
+    let _engine = ENGINE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    json(&["replay", text(&path), "--store", text(dir.path()), "--json"]);
+    // The last value of each field by (minute, symbol), straight from the ticker frames; deltas leave fields out.
+    let (mut rate, mut both_sides, mut minutes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut kline_volume = BTreeMap::new();
+    let log = BufReader::new(zstd::Decoder::new(std::fs::File::open(&path).unwrap()).unwrap());
+    for line in log.lines().map(Result::unwrap).filter(|line| line.contains("\tBYBIT.ws.2\tin\t")) {
+        let message: Value = serde_json::from_str(line.splitn(5, '\t').nth(4).unwrap()).unwrap();
+        let topic = message["topic"].as_str().unwrap_or_default();
+        let minute = message["ts"].as_i64().unwrap_or_default() / 60_000 * 60_000;
+        let symbol = topic.rsplit('.').next().unwrap().replace("USDT", "-USDT-PERP");
+        if topic.starts_with("tickers") {
+            for (field, values) in [("fundingRate", &mut rate), ("openInterest", &mut both_sides)] {
+                if let Some(said) = message["data"][field].as_str() {
+                    values.insert(symbol.clone(), said.to_owned());
+                }
+            }
+            minutes.insert((symbol.clone(), minute), (rate[&symbol].clone(), both_sides[&symbol].clone()));
+        }
+        if topic.starts_with("kline") {
+            let kline = &message["data"][0];
+            kline_volume.insert((symbol, kline["start"].as_i64().unwrap()), kline["volume"].as_str().unwrap().to_owned());
+        }
+    }
+    let store = text(dir.path());
+    let sql = "SELECT symbol, toUnixTimestamp64Milli(ts), rate, interval_hours FROM funding WHERE kind = 'predicted' FORMAT TSV";
+    let funding = ok(&["query", "--store", store, sql]);
+    let sql = "SELECT symbol, toUnixTimestamp64Milli(ts), base FROM open_interest FORMAT TSV";
+    let interest = ok(&["query", "--store", store, sql]);
+    let rows = |tsv: &str| {
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.split('\t').collect();
+            ((cells[0].to_owned(), cells[1].parse::<i64>().unwrap()), cells[2].parse::<f64>().unwrap())
+        };
+        tsv.lines().map(row).collect::<BTreeMap<_, _>>()
+    };
+    let expected_rate = minutes.iter().map(|(key, (rate, _))| (key.clone(), rate.parse::<f64>().unwrap())).collect();
+    let expected_base = minutes.iter().map(|(key, (_, both))| (key.clone(), exact(fixed(both) / 2))).collect();
+    assert_eq!(rows(&funding), expected_rate, "funding");
+    assert_eq!(rows(&interest), expected_base, "open interest, one side");
+    // The minute that the recording holds from its beginning: the venue's running bar and ours have the same volume.
+    let sql =
+        "SELECT symbol, toUnixTimestamp64Milli(ts), volume FROM bars WHERE timeframe = '1m' ORDER BY ts DESC LIMIT 4 FORMAT TSV";
+    let volumes = rows(&ok(&["query", "--store", store, sql]));
+    assert_eq!(volumes.len(), 4);
+    for (key, volume) in volumes {
+        assert_eq!(volume, kline_volume[&key].parse::<f64>().unwrap(), "volume of {key:?}");
+    }
+}
+
+/// The hash over all views.
+fn dump(store: &Path) -> String {
+    json(&["dump", "--store", text(store), "--json"])["sha256"].as_str().unwrap().to_owned()
+}
+
+fn simulate(dir: &Path, hours: &str) -> PathBuf {
+    let path = dir.join("market.frames.zst");
+    ok(&["simulate", "--seed", "5", "--symbols", "3", "--hours", hours, "--bursts-per-day", "48", "--out", text(&path)]);
+    path
+}
+
+#[test]
+fn the_dump_is_the_same_for_any_number_of_workers_and_any_quantum() {
+    if !engine_is_here() {
+        return;
+    }
+    let _engine = ENGINE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let frames = simulate(dir.path(), "4");
+    let run = |workers: &str, quantum: &str| {
+        let store = tempfile::tempdir().unwrap();
+        let summary = json(&[
+            "replay",
+            text(&frames),
+            "--store",
+            text(store.path()),
+            "--workers",
+            workers,
+            "--quantum-ms",
+            quantum,
+            "--json",
+        ]);
+        assert_eq!(summary["rejected"], 0, "{summary}");
+        assert!(summary["rows"]["cascades"].as_i64().unwrap() > 0, "the market has cascades: {summary}");
+        dump(store.path())
+    };
+    let one = run("1", "1000");
+    assert_eq!(run("2", "1000"), one, "2 workers");
+    assert_eq!(run("4", "1000"), one, "4 workers");
+    assert_eq!(run("2", "250"), one, "another quantum");
+}
+
+#[test]
+fn a_run_against_the_mock_venue_equals_a_replay() {
+    if !engine_is_here() {
+        return;
+    }
+    let _engine = ENGINE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    // No REST polls: they would be asked for at other times than they were recorded.
+    let market = dir.path().join("market.frames.zst");
+    let args = ["simulate", "--seed", "9", "--symbols", "2", "--hours", "0.7", "--bursts-per-day", "96", "--out", text(&market)];
+    ok(&args);
+    let frames = dir.path().join("sockets.frames.zst");
+    without_rest(&market, &frames);
+    let replayed = dir.path().join("replayed");
+    let by_replay = json(&["replay", text(&frames), "--store", text(&replayed), "--json"]);
+
+    let mut mock = Command::new(env!("CARGO_BIN_EXE_regimeflow"))
+        .args([
+            "mock-venue",
+            text(&frames),
+            "--listen",
+            "127.0.0.1:0",
+            "--speed",
+            "max",
+            "--once",
+            "--wait-for-subscriptions",
+            "16",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = listening(mock.stderr.take().unwrap());
+    let config = dir.path().join("run.toml");
+    std::fs::write(&config, run_config(&address)).unwrap();
+    let lived = dir.path().join("lived");
+    let args = ["run", "--config", text(&config), "--store", text(&lived), "--until-idle-secs", "3", "--json"];
+    let by_run = json(&args);
+    let _ = mock.kill(); // it has ended by itself if all was sent
+    let _ = mock.wait();
+    assert_eq!(by_run["prints"], by_replay["prints"], "{by_run}\n{by_replay}");
+    assert_eq!(dump(&lived), dump(&replayed), "{by_run}\n{by_replay}");
+}
+
+fn without_rest(from: &Path, to: &Path) {
+    let log = BufReader::new(zstd::Decoder::new(std::fs::File::open(from).unwrap()).unwrap());
+    let mut out = zstd::Encoder::new(std::fs::File::create(to).unwrap(), 1).unwrap();
+    for line in log.lines().map(Result::unwrap).filter(|line| !line.contains("\thttp\t")) {
+        writeln!(out, "{line}").unwrap();
+    }
+    out.finish().unwrap();
+}
+
+/// The address from `listening on ADDR: …`; the rest of stderr is read away so that the mock never waits for us.
+fn listening(stderr: impl Read + Send + 'static) -> String {
+    let mut lines = BufReader::new(stderr).lines();
+    let address = loop {
+        let line = lines.next().unwrap().unwrap();
+        if let Some(rest) = line.strip_prefix("listening on ") {
+            break rest.split(": ").next().unwrap().to_owned();
+        }
+    };
+    std::thread::spawn(move || lines.count());
+    address
+}
+
+fn run_config(address: &str) -> String {
+    let feed = |venue: &str, streams: &str| {
+        format!(
+            "[feeds.{venue}]\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\nstreams = [{streams}]\n\
+             ws_url = \"ws://{address}\"\nrest_url = \"http://{address}\"\n"
+        )
+    };
+    format!(
+        "[time]\nskew_ms_max = 0\n{}{}",
+        feed("binance_usdm", r#""aggTrades", "mark", "klines", "liquidations""#),
+        feed("bybit_linear", r#""trades", "tickers", "klines", "liquidations""#)
+    )
+}
+
+/// Replays a log made of `lines` and gives the summary.
+fn replay_of(lines: &[u8], compress: bool) -> (Output, Value) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.frames");
+    let bytes = if compress { zstd::encode_all(lines, 1).unwrap() } else { lines.to_vec() };
+    std::fs::write(&path, bytes).unwrap();
+    let output = regimeflow(&["replay", text(&path), "--store", "none", "--json"]);
+    let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output, summary)
+}
+
+fn trade(id: u64, price: &str, qty: &str, ts: &str) -> String {
+    let payload = format!(
+        r#"{{"e":"trade","E":1723161256322,"T":{ts},"s":"BTCUSDT","t":{id},"p":"{price}","q":"{qty}","X":"MARKET","m":false}}"#
+    );
+    format!("1723161256322000000\tbinance-usdm\tc1\tin\t{payload}\n")
+}
+
+/// A bad line between two good trades: one rejection with this reason, both trades in the bars.
+fn check_bad_line(bad: &[u8], reason: &str) {
+    let good = |id| trade(id, "61800.30", "0.006", "1723161256322").into_bytes();
+    let log = [good(1), bad.to_vec(), good(3)].concat();
+    let (output, summary) = replay_of(&log, true);
+    assert!(output.status.success(), "{reason}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(summary["prints"], 2, "{reason}: the good ones are kept: {summary}");
+    assert_eq!(summary["rejected"], 1, "{reason}: {summary}");
+    let whats: Vec<&str> = summary["frames"].as_array().unwrap().iter().filter_map(|line| line["what"].as_str()).collect();
+    assert!(whats.iter().any(|what| what.contains(reason)), "{reason} not in {whats:?}");
+}
+
+#[test]
+fn bad_frames_are_refused_by_reason_and_nothing_else_is_lost() {
+    check_bad_line(trade(2, "1e400", "0.006", "1723161256322").as_bytes(), "price out of range");
+    check_bad_line(trade(2, "61800.30", "-0.006", "1723161256322").as_bytes(), "quantity out of range");
+    check_bad_line(trade(2, "61800.30", "0.006", "9223372036854").as_bytes(), "time outside the years 2009 to 2100");
+    check_bad_line(trade(2, "NaN", "0.006", "1723161256322").as_bytes(), "price not a decimal number");
+    check_bad_line(trade(2, "61800.30", "0.006", "1723161256").as_bytes(), "time outside the years");
+    let huge = format!("1723161256322000000\tbinance-usdm\tc1\tin\t{{\"e\":\"trade\",\"x\":\"{}\"}}\n", "x".repeat(2 << 20));
+    check_bad_line(huge.as_bytes(), "frame over 1 MiB");
+    let mut invalid = trade(2, "61800.30", "0.006", "1723161256322").into_bytes();
+    let at = invalid.windows(7).position(|w| w == b"BTCUSDT").unwrap();
+    invalid[at] = 0xff;
+    check_bad_line(&invalid, "invalid UTF-8");
+    check_bad_line(b"no frame at all\n", "missing fields");
+}
+
+#[test]
+fn a_torn_log_is_used_up_to_the_tear() {
+    let lines: String = (1..=2_000).map(|id| trade(id, "61800.30", "0.006", "1723161256322")).collect();
+    let (output, summary) = replay_of(lines[..lines.len() - 20].as_bytes(), false);
+    assert!(output.status.success());
+    assert_eq!(summary["prints"], 1_999, "the torn last line is not used: {summary}");
+    assert!(summary.to_string().contains("torn last line"), "{summary}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cut.frames.zst");
+    let whole = zstd::encode_all(lines.as_bytes(), 1).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 10]).unwrap();
+    let output = regimeflow(&["replay", text(&path), "--store", "none", "--json"]);
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("truncated zstd stream"), "{said}");
+}
+
+/// The command fails with this exit code, and its message holds each of `parts`.
+fn check_fails(args: &[&str], code: i32, parts: &[&str]) {
+    let output = regimeflow(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "{args:?}: {part:?} not in {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn errors_say_where_and_what_to_do() {
+    check_fails(&["replay", "no-such-file.frames.zst", "--store", "none"], 74, &["no-such-file.frames.zst"]);
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("bad.toml");
+    std::fs::write(&config, "[time]\nlatenes_ms = 5\n\n[engine]\nworkers = 0\n").unwrap();
+    check_fails(&["run", "--config", text(&config)], 78, &["bad.toml:2", "lateness_ms", "bad.toml:5", "workers"]);
+    check_fails(&["replay"], 64, &["FRAMES"]);
+    check_fails(&["config", "check", text(&config)], 78, &["did you mean"]);
+    let empty = dir.path().join("empty.toml");
+    std::fs::write(&empty, "").unwrap();
+    check_fails(&["run", "--config", text(&empty), "--store", "none"], 78, &["no feed is configured"]);
+}
+
+#[test]
+fn the_demo_finds_what_was_simulated() {
+    if !engine_is_here() {
+        return;
+    }
+    let _engine = ENGINE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let demo = json(&["demo", "--days", "1", "--seed", "3", "--store", text(dir.path()), "--json"]);
+    let found = &demo["found"];
+    let number = |value: &Value| value.as_u64().unwrap();
+    assert!(number(&found["cascades_simulated"]) >= 5, "{found}");
+    assert_eq!(found["cascades_found"], found["cascades_simulated"], "{found}");
+    assert_eq!(found["cascades_true"], found["cascades_5m"], "{found}");
+    assert_eq!(found["klines_disagreeing"], 0, "{found}");
+    assert!(number(&found["klines_agreeing"]) > 8_000, "{found}");
+    assert_eq!(demo["run"]["rejected"], 0, "{demo}");
+    let events: u64 = demo["run"]["events"].as_array().unwrap().iter().map(|event| number(&event["count"])).sum();
+    assert_eq!(number(&demo["webhook"]["valid"]), events, "every event reached the receiver, signed: {demo}");
+    assert_eq!(demo["webhook"]["invalid"], 0, "{demo}");
+}
