@@ -15,7 +15,7 @@ use crate::streams::{Market, Pace, config, days, raw_events};
 fn cases(usual: u32) -> Cases {
     let times = std::env::var("REGIMEFLOW_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let persistence = Box::new(FileFailurePersistence::Off);
-    Cases { failure_persistence: Some(persistence), max_shrink_iters: 2_000, ..Cases::with_cases(usual * times) }
+    Cases { failure_persistence: Some(persistence), max_shrink_iters: 600, ..Cases::with_cases(usual * times) }
 }
 
 fn views(market: &Market, arrivals: &[Arrival], plan: Plan) -> History {
@@ -115,7 +115,7 @@ proptest! {
         with.assert_same_rows(&without, "a stray event");
         prop_assert_eq!(counters.too_late.load(std::sync::atomic::Ordering::Relaxed), 1);
         let refused: Vec<(i64, InstrumentId)> =
-            current(&with.late_events).iter().filter(|late| !late.applied).map(|late| (late.ts, late.instrument)).collect();
+            with.late_events.iter().filter(|(_, late, _)| !late.applied).map(|(_, late, _)| (late.ts, late.instrument)).collect();
         prop_assert_eq!(refused, vec![(stray.ts(), stray.instrument())]);
     }
 }

@@ -147,10 +147,13 @@ pub fn current<R: Ord + Clone + std::fmt::Debug>(changes: &Changes<R>) -> Vec<R>
     for (_, row, diff) in changes {
         *sums.entry(row).or_default() += diff;
     }
-    sums.into_iter().filter(|(_, sum)| *sum != 0).map(|(row, sum)| {
-        assert_eq!(sum, 1, "a row is there {sum} times: {row:?}");
-        row.clone()
-    }).collect()
+    sums.into_iter()
+        .filter(|(_, sum)| *sum != 0)
+        .map(|(row, sum)| {
+            assert_eq!(sum, 1, "a row is there {sum} times: {row:?}");
+            row.clone()
+        })
+        .collect()
 }
 
 /// Panics with the first rows that only one side has.

@@ -75,7 +75,8 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
             2 => proptest::sample::select(vec![1_000u32, 60_000, 300_000, 3_600_000]),
             1 => 3_600_000u32..12_000_000,
             1 => prop_oneof![9 => Just(0u32), 1 => 80_000_000u32..100_000_000],
-        ].boxed(),
+        ]
+        .boxed(),
         Pace::Crowded => prop_oneof![
             2 => 0u32..3,
             6 => 0u32..1_500,
@@ -84,13 +85,15 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
             3 => proptest::sample::select(vec![1_000u32, 60_000, 240_000, 299_000, 300_000, 301_000]),
             1 => 200_000u32..2_000_000,
             1 => 3_000_000u32..4_000_000,
-        ].boxed(),
+        ]
+        .boxed(),
     };
     let what = match pace {
         Pace::Mixed => prop_oneof![
             8 => Just(What::Trade), 1 => Just(What::OffBook), 3 => Just(What::Liquidation), 2 => Just(What::Mark),
             2 => Just(What::Predicted), 1 => Just(What::Settled), 2 => Just(What::OpenInterest), 2 => Just(What::Kline),
-        ].boxed(),
+        ]
+        .boxed(),
         Pace::Crowded => prop_oneof![3 => Just(What::Trade), 9 => Just(What::Liquidation), 1 => Just(What::Mark)].boxed(),
     };
     let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX];
@@ -193,7 +196,11 @@ fn tick(instrument: InstrumentId, base: f64, ts: i64, i: u64, raw: &Raw) -> Tick
             instrument,
             ts,
             order: (order, i),
-            id: if raw.who >= 2 && raw.who < 4 { TradeId::Unique(i, 7) } else { TradeId::Dense(3 * i, 3 * i + u64::from(raw.flags % 2)) },
+            id: if raw.who >= 2 && raw.who < 4 {
+                TradeId::Unique(i, 7)
+            } else {
+                TradeId::Dense(3 * i, 3 * i + u64::from(raw.flags % 2))
+            },
             price,
             qty: Quantity(i128::from(raw.size) * ONE / 1_000 + 1),
             taker_buy: raw.flags & 2 == 0,
@@ -251,13 +258,25 @@ pub struct Days {
 pub fn days() -> impl Strategy<Value = Days> {
     let minutes = 2_900u16..4_400;
     let trade = (0u16..4_400, 0u8..2, -400i16..400, prop_oneof![8 => 0u32..3_000, 1 => 0u32..DELAY_MAX]);
-    (minutes, vec(trade, 200..1_500), vec((0u16..4_400, 1u8..90), 0..5))
-        .prop_map(|(minutes, trades, outages)| Days { minutes, trades, outages })
+    (minutes, vec(trade, 200..1_500), vec((0u16..4_400, 1u8..90), 0..5)).prop_map(|(minutes, trades, outages)| Days {
+        minutes,
+        trades,
+        outages,
+    })
 }
 
 impl Days {
     pub fn market(&self) -> Market {
-        let raw = |delay| Raw { gap_ms: 0, who: 0, what: What::Mark, price: 0, size: 0, flags: 0, delays: [delay, delay / 2], repeat: None };
+        let raw = |delay| Raw {
+            gap_ms: 0,
+            who: 0,
+            what: What::Mark,
+            price: 0,
+            size: 0,
+            flags: 0,
+            delays: [delay, delay / 2],
+            repeat: None,
+        };
         let mut market = Market::new(&[]);
         let ids = [0, 1].map(|i| InstrumentId::of(NAMES[i].0, NAMES[i].1));
         let is_out = |minute: u16| self.outages.iter().any(|&(from, length)| (from..from + u16::from(length)).contains(&minute));
