@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dataflows::config::{Config, Threshold};
-use dataflows::fixed::{Notional, ONE, Price, Quantity, Rate};
+use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -307,9 +307,4 @@ impl Days {
         }
         market
     }
-}
-
-/// A threshold in whole USD, for tests that say it in words.
-pub fn usd(amount: i128) -> Notional {
-    Notional(amount * ONE * ONE)
 }

@@ -76,14 +76,13 @@ pub fn cascades(events: &Events<'_>) -> Vec<Cascade> {
 }
 
 fn lives(sides: &Sides, window: Window, threshold: &Threshold, now: i64, end_after: i64) -> Vec<(Life, bool)> {
-    let hours = |window: Window| window.secs() as f64 / 3_600.0;
-    let critical = threshold.critical_per_hour.to_f64();
-    let usd = |notional: i128| Notional(notional).to_f64();
+    // velocity ≥ critical is notional × 3600 ≥ critical × seconds, in integers.
+    let critical = |window: Window| threshold.critical_per_hour.0 * i128::from(window.secs());
     let above = |s: i64| {
-        let total = usd(sides.total(window, s));
-        total / hours(window) > critical && total > threshold.minimum.to_f64()
+        let total = sides.total(window, s);
+        total * 3_600 > critical(window) && total > threshold.minimum.0
     };
-    let active = |s: i64| usd(sides.total(Window::M5, s)) / hours(Window::M5) >= critical;
+    let active = |s: i64| sides.total(Window::M5, s) * 3_600 >= critical(Window::M5);
     let mut lives: Vec<(Life, bool)> = Vec::new();
     let mut life: Option<Life> = None;
     let mut second = sides.up_to.first_key_value().map_or(now + 1, |(&first, _)| first);
