@@ -52,8 +52,12 @@ proptest! {
     #![proptest_config(cases(4))]
     #[test]
     fn volatility_of_days_is_what_the_oracle_says(days in days()) {
-        let history = check_against_oracle(&days.market());
+        let market = days.market();
+        let history = check_against_oracle(&market);
         check_keys(&history);
+        views(&market, &market.arrivals[1], Plan::default()).assert_same_rows(&history, "another order of arrival");
+        let plan = Plan { workers: 2, spread: true, ..Plan::default() };
+        views(&market, &market.arrivals[0], plan).assert_equals(&history, "two workers");
         prop_assert!(current(&history.volatility).iter().any(|row| row.hour.is_some()), "the market is too thin to test anything");
     }
 }

@@ -178,7 +178,7 @@ impl Market {
                 volume: Quantity(bar.volume.0 + i128::from(raw.flags & 2)),
                 notional: (raw.flags & 4 == 0).then_some(bar.notional),
                 taker_buy_volume: (raw.flags & 8 == 0).then_some(bar.taker_buy_volume),
-                trades: (raw.flags & 16 == 0).then_some(bar.trades + u64::from(raw.flags & 32 / 32)),
+                trades: (raw.flags & 16 == 0).then_some(bar.trades + u64::from((raw.flags >> 5) & 1)),
             };
             self.add(Tick::Kline(Box::new(kline)), said, raw);
         }
@@ -258,7 +258,7 @@ pub struct Days {
 pub fn days() -> impl Strategy<Value = Days> {
     let minutes = 2_900u16..4_400;
     let trade = (0u16..4_400, 0u8..2, -400i16..400, prop_oneof![8 => 0u32..3_000, 1 => 0u32..DELAY_MAX]);
-    (minutes, vec(trade, 200..1_500), vec((0u16..4_400, 1u8..90), 0..5)).prop_map(|(minutes, trades, outages)| Days {
+    (minutes, vec(trade, 200..1_500), vec((1_300u16..4_400, 1u8..90), 0..8)).prop_map(|(minutes, trades, outages)| Days {
         minutes,
         trades,
         outages,
@@ -291,7 +291,9 @@ impl Days {
                 continue;
             }
             let ts = at(minute) + i64::from(step.unsigned_abs()) * 100;
-            let price = NAMES[who].2 * (1.0 + f64::from(step) / if minute < 1_700 { 400_000.0 } else { 6_000.0 });
+            // Calm, then wild, then near the boundaries of the regimes.
+            let calm = [400_000.0, 3_000.0, 30_000.0, 12_000.0][usize::from(minute / 1_300)];
+            let price = NAMES[who].2 * (1.0 + f64::from(step) / calm);
             let trade = Trade {
                 instrument: ids[who],
                 ts,

@@ -88,7 +88,7 @@ pub fn open_interest(events: &Events<'_>) -> Vec<OpenInterestRow> {
 }
 
 pub fn kline_checks(events: &Events<'_>, closed: &[Bar]) -> Vec<KlineCheck> {
-    let klines = events.by_instrument(|tick| if let Tick::Kline(k) = tick { k.closed.then(|| **k) } else { None });
+    let klines = events.by_instrument(|tick| if let Tick::Kline(k) = tick { k.closed.then_some(**k) } else { None });
     let mut rows = Vec::new();
     for bar in closed {
         let of_bar = |k: &&Kline| (k.timeframe, k.open_ts) == (bar.timeframe, bar.ts);
