@@ -298,6 +298,28 @@ fn a_cascade_goes_on_until_five_minutes_of_quiet() {
 }
 
 #[test]
+fn a_cascade_may_peak_while_it_is_not_active() {
+    // A million at once, then just enough to stay active, until 00:56. The 30,000 at 00:57 are too little to be active, but they are
+    // the hour's peak: when the cascade is active again, at 01:00:30, the million has left the hour.
+    let steady: String = (1..=12).map(|i| format!("00:{:02}:00 BTC long 100 500\n", 4 * i)).collect();
+    let market = format!(
+        "00:00:00 BTC long 100 10000
+         {steady}
+         00:51:00 BTC long 100 500
+         00:57:00 BTC long 100 300
+         01:00:30 BTC long 100 200
+         02:00:00 BTC buy 100 1"
+    );
+    let (history, instruments) = history(&market);
+    let of_the_hour: Vec<String> =
+        rows("cascades", &history, &instruments).into_iter().filter(|row| row.contains(" 1h ")).collect();
+    assert_eq!(
+        of_the_hour,
+        ["00:00 BTC 1h active to 01:01:59 ended 01:06:59 total 1700000 velocity 1680000 severity 3.36 Critical Long move -"]
+    );
+}
+
+#[test]
 fn quotes_are_sampled_at_the_minutes_end() {
     let market = "00:00:10 BTC predicted 0.0001 4h
                   00:00:50 BTC predicted 0.0002

@@ -18,6 +18,8 @@ use crate::run::Arrival;
 pub const START: i64 = 1_760_218_200_000;
 /// The longest delay with which any event surely is inside the horizon.
 const DELAY_MAX: u32 = 7_200_000;
+/// Instead of a delay: held back until the next full ten minutes, when all that was held back arrives in one burst.
+const BURST: u32 = u32::MAX;
 
 /// One event before it is told what it is about.
 #[derive(Clone, Debug)]
@@ -96,7 +98,7 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
         .boxed(),
         Pace::Crowded => prop_oneof![3 => Just(What::Trade), 9 => Just(What::Liquidation), 1 => Just(What::Mark)].boxed(),
     };
-    let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX];
+    let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX, 2 => Just(BURST)];
     let who = match pace {
         Pace::Mixed => 0u8..5,
         Pace::Crowded => 0u8..2,
@@ -150,7 +152,7 @@ impl Market {
     fn add(&mut self, tick: Tick, ts: i64, raw: &Raw) {
         for (arrivals, delay) in self.arrivals.iter_mut().zip(raw.delays) {
             let copies = [Some(delay), raw.repeat].into_iter().flatten();
-            arrivals.extend(copies.map(|delay| ((ts + i64::from(delay)) as u64, tick.clone())));
+            arrivals.extend(copies.map(|delay| (arrival(ts, delay), tick.clone())));
         }
         self.ticks.push(tick);
     }
@@ -183,6 +185,12 @@ impl Market {
             self.add(Tick::Kline(Box::new(kline)), said, raw);
         }
     }
+}
+
+fn arrival(ts: i64, delay: u32) -> u64 {
+    const TEN_MINUTES: i64 = 600_000;
+    let at = if delay == BURST { (ts.div_euclid(TEN_MINUTES) + 1) * TEN_MINUTES } else { ts + i64::from(delay) };
+    at as u64
 }
 
 fn tick(instrument: InstrumentId, base: f64, ts: i64, i: u64, raw: &Raw) -> Tick {
