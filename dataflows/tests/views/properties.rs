@@ -1,21 +1,28 @@
 //! What must hold of every market, whatever happens in it.
 //!
-//! `REGIMEFLOW_CASES` multiplies the number of cases. A failure prints its seed and a smaller market that fails too.
+//! `REGIMEFLOW_CASES` multiplies the number of cases. A failure prints a smaller market that fails too, and its seed:
+//! `REGIMEFLOW_SEED` runs the same cases again.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 
 use dataflows::model::*;
 use proptest::prelude::*;
-use proptest::test_runner::{Config as Cases, FileFailurePersistence};
+use proptest::test_runner::{Config as Cases, FileFailurePersistence, RngSeed};
 
 use crate::oracle::Events;
 use crate::run::{Arrival, Changes, History, Plan, current, feed, run};
 use crate::streams::{Market, Pace, config, days, raw_events};
 
 fn cases(usual: u32) -> Cases {
-    let times = std::env::var("REGIMEFLOW_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let persistence = Box::new(FileFailurePersistence::Off);
-    Cases { failure_persistence: Some(persistence), max_shrink_iters: 600, ..Cases::with_cases(usual * times) }
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let times = number("REGIMEFLOW_CASES").map_or(1, |times| times as u32);
+    let seed = number("REGIMEFLOW_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    println!("REGIMEFLOW_SEED={seed} REGIMEFLOW_CASES={times}"); // seen when the test fails
+    let persistence = Some(Box::new(FileFailurePersistence::Off) as _);
+    let rng_seed = RngSeed::Fixed(seed);
+    Cases { failure_persistence: persistence, rng_seed, max_shrink_iters: 600, ..Cases::with_cases(usual * times) }
 }
 
 fn views(market: &Market, arrivals: &[Arrival], plan: Plan) -> History {
