@@ -60,7 +60,10 @@ struct State {
     heard: BTreeMap<(Venue, usize), BTreeSet<i64>>,
     /// Per venue and time frame: bars that end by here were closed.
     closed_to: BTreeMap<(Venue, usize), i64>,
+    /// Bars that changed in this quantum, or were closed in it.
     dirty: BTreeSet<Key>,
+    /// Open bars that changed since open bars were last published.
+    dirty_open: BTreeSet<Key>,
     published_at: KnownAt,
     forgotten_to: i64,
 }
@@ -91,6 +94,7 @@ impl State {
             heard: BTreeMap::new(),
             closed_to: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            dirty_open: BTreeSet::new(),
             published_at: 0,
             forgotten_to: NEVER,
         }
@@ -164,8 +168,8 @@ impl State {
     fn hear(&mut self, clocks: &[Clock]) {
         for clock in clocks {
             let Clock::Active { venue, minute, .. } = *clock else { continue };
-            if minute < self.watermarks.of(venue) - self.horizon_ms - DAY_MS {
-                continue;
+            if minute < self.watermarks.reach(venue, self.horizon_ms) {
+                continue; // its events were not applied
             }
             for (frame, timeframe) in Timeframe::ALL.into_iter().enumerate() {
                 let open_ts = timeframe.open_of(minute);
@@ -223,9 +227,9 @@ impl State {
         let open_too = flush || known_at / every > self.published_at / every;
         if open_too {
             self.published_at = known_at;
+            self.dirty.append(&mut self.dirty_open);
         }
-        let mut still_open = BTreeSet::new();
-        for key in std::mem::take(&mut self.dirty) {
+        while let Some(key) = self.dirty.pop_first() {
             let (at, frame, open_ts) = key;
             let instrument = &mut self.instruments[at];
             let Some(entry) = instrument.frames[frame].get_mut(&open_ts) else { continue };
@@ -239,10 +243,9 @@ impl State {
                 replace(entry.published, Some(entry.bar), Output::Published, changes);
                 entry.published = Some(entry.bar);
             } else {
-                still_open.insert(key);
+                self.dirty_open.insert(key); // once it is closed, it is dirty again
             }
         }
-        self.dirty = still_open;
     }
 
     /// Drops bars that can no longer change, but for the last traded one, whose close flat bars need.
@@ -253,7 +256,7 @@ impl State {
         }
         self.forgotten_to = newest;
         for instrument in &mut self.instruments {
-            let limit = self.watermarks.of(instrument.venue) - self.horizon_ms;
+            let limit = self.watermarks.reach(instrument.venue, self.horizon_ms);
             for (bars, timeframe) in instrument.frames.iter_mut().zip(Timeframe::ALL) {
                 let is_past = |open_ts: i64| open_ts + timeframe.ms() <= limit;
                 while bars.first_key_value().is_some_and(|(&first, entry)| {
@@ -265,7 +268,7 @@ impl State {
             }
         }
         for (&(venue, frame), heard) in &mut self.heard {
-            let limit = self.watermarks.of(venue) - self.horizon_ms - flat_limit(Timeframe::ALL[frame]);
+            let limit = self.watermarks.reach(venue, self.horizon_ms) - flat_limit(Timeframe::ALL[frame]);
             while heard.first().is_some_and(|&first| first + Timeframe::ALL[frame].ms() <= limit) {
                 heard.pop_first();
             }

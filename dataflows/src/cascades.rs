@@ -49,7 +49,7 @@ pub fn cascades<'scope>(
     let input = events.map(Input::Event).concat(partials.map(Input::Prints));
     let mut state = State {
         config: config.cascades,
-        horizon_secs: config.correction_horizon_ms / SECOND_MS,
+        horizon_ms: config.correction_horizon_ms,
         watermarks: Watermarks::new(config.lateness_ms),
         names: instruments,
         by_instrument: FxHashMap::default(),
@@ -59,7 +59,7 @@ pub fn cascades<'scope>(
 
 struct State {
     config: Cascades,
-    horizon_secs: i64,
+    horizon_ms: i64,
     watermarks: Watermarks,
     names: Arc<Instruments>,
     by_instrument: FxHashMap<InstrumentId, InstrumentCascades>,
@@ -76,6 +76,8 @@ struct InstrumentCascades {
     /// Episodes that are over, with the second at which the machine ended them.
     ended: Vec<(i64, Episode)>,
     rows: BTreeMap<(Window, i64), Cascade>,
+    /// The last second that was over when rows were last made.
+    now: i64,
     /// The earliest event second that the machine has not seen.
     dirty_from: i64,
     prices_changed: bool,
@@ -102,10 +104,16 @@ impl State {
         }
         self.watermarks.advance(clocks);
         for (&id, instrument) in &mut self.by_instrument {
-            let now = self.watermarks.of(instrument.venue).div_euclid(SECOND_MS);
+            // The last second that is over. (The one at hand may still see events that keep a cascade alive.)
+            let now = self.watermarks.of(instrument.venue).div_euclid(SECOND_MS) - 1;
+            if now == instrument.now && instrument.dirty_from == i64::MAX && !instrument.prices_changed {
+                continue;
+            }
+            instrument.now = now;
             instrument.step(&self.config, now);
             instrument.report(id, &self.config, changes);
-            instrument.forget(now, self.horizon_secs);
+            let reach = self.watermarks.reach(instrument.venue, self.horizon_ms);
+            instrument.forget(now, reach.div_euclid(SECOND_MS));
         }
     }
 
@@ -131,6 +139,7 @@ impl InstrumentCascades {
             copies: BTreeMap::new(),
             ended: Vec::new(),
             rows: BTreeMap::new(),
+            now: NEVER,
             dirty_from: i64::MAX,
             prices_changed: false,
             forgotten_to: NEVER,
@@ -180,13 +189,13 @@ impl InstrumentCascades {
         self.rows = rows;
     }
 
-    /// Drops what no accepted event can reach any more.
-    fn forget(&mut self, now: i64, horizon_secs: i64) {
+    /// Drops what no accepted event can reach any more. `reach` is a full minute: the machine is copied between minutes, so setting
+    /// it back behind `reach` never brings back an episode that ended before it and was forgotten.
+    fn forget(&mut self, now: i64, reach: i64) {
         if now < self.forgotten_to + 60 {
             return;
         }
         self.forgotten_to = now;
-        let reach = now - horizon_secs;
         while self.copies.range(..reach).nth(1).is_some() {
             self.copies.pop_first(); // the newest copy before the reach stays
         }

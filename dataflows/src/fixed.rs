@@ -265,6 +265,7 @@ pub fn to_f64(value: i128, decimals: u32) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Exchange;
 use timely::dataflow::operators::vec::Broadcast;
 
 use crate::config::Config;
@@ -60,17 +61,33 @@ pub fn build<'scope>(
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     Views {
-        kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config),
+        kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config, names()),
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         signals: signals::signals(cascades.clone(), volatility.clone(), clocks.clone(), config),
-        late_events: per_quantum(base.late, clocks, "late_events", |_, events, _, changes| {
-            changes.extend(events.into_iter().map(|event| (event, 1)));
-        }),
+        late_events: late_events(base.late, clocks),
         bars: bars.bars,
         cascades,
         volatility,
         funding: quotes.funding,
         open_interest: quotes.open_interest,
     }
+}
+
+/// Numbers the late events of each (venue, stream) and quantum. A venue's meet on one worker and are sorted, so that numbers
+/// depend neither on the number of workers nor on the order inside the quantum.
+fn late_events<'scope>(
+    late: StreamVec<'scope, KnownAt, LateEvent>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+) -> View<'scope, LateEvent> {
+    let by_venue = late.exchange(|event| event.venue as u64);
+    per_quantum(by_venue, clocks, "late_events", |_, mut events, _, changes| {
+        events.sort_unstable_by_key(|event| (event.venue, event.stream, event.ts, event.instrument, event.applied));
+        for events in events.chunk_by_mut(|a, b| (a.venue, a.stream) == (b.venue, b.stream)) {
+            for (seq, event) in (0..).zip(events) {
+                event.seq = seq;
+                changes.push((*event, 1));
+            }
+        }
+    })
 }

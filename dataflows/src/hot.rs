@@ -49,7 +49,7 @@ pub struct Base<'scope> {
     pub quotes: StreamVec<'scope, KnownAt, Tick>,
     /// Closed venue bars; repeats are harmless.
     pub klines: StreamVec<'scope, KnownAt, Kline>,
-    /// Events that came late.
+    /// Events that came late, not numbered yet.
     pub late: StreamVec<'scope, KnownAt, LateEvent>,
 }
 
@@ -125,7 +125,6 @@ struct Hot {
     index: FxHashMap<InstrumentId, usize>,
     instruments: Vec<HotInstrument>,
     touched: Vec<usize>,
-    late_seq: FxHashMap<(Venue, LateStream), u64>,
     forgotten_to: i64,
     partials: Vec<Partial>,
     liquidations: Vec<Liquidation>,
@@ -153,7 +152,6 @@ impl Hot {
             index: FxHashMap::default(),
             instruments: Vec::new(),
             touched: Vec::new(),
-            late_seq: FxHashMap::default(),
             forgotten_to: NEVER,
             partials: Vec::new(),
             liquidations: Vec::new(),
@@ -165,7 +163,6 @@ impl Hot {
 
     /// Lateness is judged by the watermarks before this quantum, so the order inside it does not matter.
     fn quantum(&mut self, ticks: Vec<Vec<Tick>>, clocks: &[Clock]) {
-        self.late_seq.clear();
         let mut at = usize::MAX;
         let (mut prints, mut duplicates, mut off_book) = (0, 0, 0);
         for tick in ticks.into_iter().flatten() {
@@ -240,12 +237,10 @@ impl Hot {
             Tick::OpenInterest(_) => LateStream::OpenInterest,
             Tick::Kline(_) => return false,
         };
-        let too_late = ts < watermark - self.horizon_ms;
+        let too_late = ts < self.watermarks.reach(venue, self.horizon_ms);
         let counter = if too_late { &self.counters.too_late } else { &self.counters.late };
         counter.fetch_add(1, Relaxed);
-        let seq = self.late_seq.entry((venue, stream)).or_default();
-        self.late.push(LateEvent { venue, instrument: tick.instrument(), stream, ts, seq: *seq, applied: !too_late });
-        *seq += 1;
+        self.late.push(LateEvent { venue, instrument: tick.instrument(), stream, ts, seq: 0, applied: !too_late });
         too_late
     }
 
@@ -257,7 +252,7 @@ impl Hot {
         }
         self.forgotten_to = newest;
         for instrument in &mut self.instruments {
-            let limit = self.watermarks.of(instrument.venue) - self.horizon_ms;
+            let limit = self.watermarks.reach(instrument.venue, self.horizon_ms);
             instrument.prints.forget_before(limit);
             instrument.liquidations.forget_before(limit);
         }

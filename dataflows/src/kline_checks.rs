@@ -4,15 +4,17 @@
 //! prints; which one, the number of trades tells. Kept until the correction horizon has passed the bar's end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
+use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use crate::config::Config;
-use crate::model::{Bar, Change, Clock, InstrumentId, Kline, KlineCheck, Timeframe};
-use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+use crate::model::{Bar, Change, Clock, InstrumentId, Instruments, Kline, KlineCheck, Timeframe, Venue};
+use crate::operators::{KnownAt, Watermarks, per_quantum, replace};
 
 #[derive(Clone)]
 enum Input {
@@ -20,7 +22,7 @@ enum Input {
     Bar(Change<Bar>),
 }
 
-/// The pairs of one time frame, by opening time and instrument.
+/// The pairs of one venue and time frame, by opening time and instrument.
 type Pairs = BTreeMap<(i64, InstrumentId), Pair>;
 
 #[derive(Default)]
@@ -36,12 +38,14 @@ pub fn kline_checks<'scope>(
     closed: VecCollection<'scope, KnownAt, Bar, isize>,
     clocks: StreamVec<'scope, KnownAt, Clock>,
     config: &Config,
+    names: Arc<Instruments>,
 ) -> VecCollection<'scope, KnownAt, KlineCheck, isize> {
     let horizon_ms = config.correction_horizon_ms;
-    let mut pairs: [Pairs; Timeframe::ALL.len()] = Default::default();
-    let mut newest = NEVER;
+    let mut watermarks = Watermarks::new(config.lateness_ms);
+    let mut venues: FxHashMap<InstrumentId, Venue> = FxHashMap::default();
+    let mut pairs: BTreeMap<(Venue, Timeframe), Pairs> = BTreeMap::new();
     let input = klines.map(Input::Kline).concat(closed.inner.map(Input::Bar));
-    per_quantum(input, clocks, "kline_checks", move |_known_at, mut input, _clocks, changes| {
+    per_quantum(input, clocks, "kline_checks", move |_known_at, mut input, clocks, changes| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         input.sort_unstable_by_key(|item| if let Input::Bar((_, _, diff)) = item { *diff } else { 0 });
         let mut touched = Vec::new();
@@ -50,7 +54,10 @@ pub fn kline_checks<'scope>(
                 Input::Kline(kline) => (kline.timeframe, (kline.open_ts, kline.instrument)),
                 Input::Bar((bar, _, _)) => (bar.timeframe, (bar.ts, bar.instrument)),
             };
-            let pair = pairs[timeframe as usize].entry(key).or_default();
+            let known = venues.get(&key.1).copied().or_else(|| Some(names.get(key.1)?.venue));
+            let Some(venue) = known else { continue }; // every parser interns an instrument before it names it
+            venues.insert(key.1, venue);
+            let pair = pairs.entry((venue, timeframe)).or_default().entry(key).or_default();
             match item {
                 // A venue that corrects itself: the later statement holds, whatever the order of arrival.
                 Input::Kline(kline) => {
@@ -59,17 +66,18 @@ pub fn kline_checks<'scope>(
                 }
                 Input::Bar((bar, _, diff)) => pair.bar = (diff > 0).then_some(bar),
             }
-            newest = newest.max(key.0);
-            touched.push((timeframe, key));
+            touched.push(((venue, timeframe), key));
         }
-        for (timeframe, key) in touched {
-            let Some(pair) = pairs[timeframe as usize].get_mut(&key) else { continue };
+        for (of, key) in touched {
+            let Some(pair) = pairs.get_mut(&of).and_then(|pairs| pairs.get_mut(&key)) else { continue };
             let row = pair.bar.zip(pair.kline).map(|(bar, kline)| compare(bar, &kline));
             replace(pair.row, row, |row| row, changes);
             pair.row = row;
         }
-        for (pairs, timeframe) in pairs.iter_mut().zip(Timeframe::ALL) {
-            let limit = newest - horizon_ms - timeframe.ms();
+        watermarks.advance(clocks);
+        for (&(venue, timeframe), pairs) in &mut pairs {
+            // By the venue's own time: another may be hours ahead of one that was away.
+            let limit = watermarks.reach(venue, horizon_ms) - timeframe.ms();
             while pairs.first_key_value().is_some_and(|(&(open_ts, _), _)| open_ts < limit) {
                 pairs.pop_first();
             }

@@ -144,10 +144,13 @@ impl Minutes {
     }
 
     fn make_rows(&mut self, id: InstrumentId, closed_to: i64, horizon: i64, changes: &mut Vec<(LiquidationWindow, isize)>) {
-        let Some((&first, _)) = self.buckets.first_key_value() else { return };
+        let (Some((&first, _)), Some((&last, _))) = (self.buckets.first_key_value(), self.buckets.last_key_value()) else {
+            return;
+        };
         let from = self.dirty_from.min(self.closed_to + 1).max(first);
         if from <= closed_to {
-            for minute in from..=closed_to {
+            // Later windows are empty, however long the silence.
+            for minute in from..=closed_to.min(last + Window::H4.secs() / 60) {
                 for window in Window::ALL {
                     let row = self.row(id, window, minute);
                     let key = (minute, window);

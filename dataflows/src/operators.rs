@@ -128,6 +128,13 @@ impl Watermarks {
         }
     }
 
+    /// Where the correction horizon begins: an event of `venue` before it is not applied any more. A full minute, UTC ms, so that
+    /// an event counts exactly where the minute in which its venue was heard counts.
+    #[must_use]
+    pub fn reach(&self, venue: Venue, horizon_ms: i64) -> i64 {
+        (self.of(venue) - horizon_ms).div_euclid(MINUTE_MS) * MINUTE_MS
+    }
+
     /// No event of `venue` before it is expected any more, UTC ms.
     #[must_use]
     pub fn of(&self, venue: Venue) -> i64 {

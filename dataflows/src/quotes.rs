@@ -24,6 +24,9 @@ const OPEN_INTEREST_MINUTES: i64 = 15;
 /// Settled rates are remembered for so long, to tell repeats from corrections.
 const SETTLED_MINUTES: i64 = 400 * 1_440;
 
+/// No minutes.
+const CLEAN: (i64, i64) = (i64::MAX, i64::MIN);
+
 /// Both views.
 pub struct Quotes<'scope> {
     /// Predicted rates by the minute, settled rates by the settlement.
@@ -81,7 +84,8 @@ struct Quoted {
     closed_to: i64,
     /// Minutes whose rows may be wrong: from the first to before the second.
     dirty: (i64, i64),
-    settled_dirty: bool,
+    /// The same of settlements.
+    settled_dirty: (i64, i64),
 }
 
 impl State {
@@ -116,8 +120,8 @@ impl Quoted {
             settled_rows: BTreeMap::new(),
             rows: BTreeMap::new(),
             closed_to: NEVER,
-            dirty: (i64::MAX, i64::MIN),
-            settled_dirty: false,
+            dirty: CLEAN,
+            settled_dirty: CLEAN,
         }
     }
 
@@ -128,7 +132,7 @@ impl Quoted {
                 if let Some(rate) = funding.rate {
                     let slot = self.settled.entry(funding.ts).or_insert((funding.order, rate));
                     *slot = (*slot).max((funding.order, rate));
-                    self.settled_dirty = true;
+                    widen(&mut self.settled_dirty, minute, Some(minute + 1));
                 }
                 return;
             }
@@ -146,8 +150,9 @@ impl Quoted {
                 }
                 if let Some(hours) = funding.interval_hours.filter(|&hours| hours > 0) {
                     self.interval.observe(minute, at, hours);
-                    self.touch(minute, self.interval.next_after(minute));
-                    self.settled_dirty = true;
+                    let next = self.interval.next_after(minute);
+                    self.touch(minute, next);
+                    widen(&mut self.settled_dirty, minute, next);
                 }
             }
             Tick::OpenInterest(interest) => {
@@ -161,10 +166,13 @@ impl Quoted {
     }
 
     fn touch(&mut self, from: i64, until: Option<i64>) {
-        self.dirty = (self.dirty.0.min(from), self.dirty.1.max(until.unwrap_or(i64::MAX)));
+        widen(&mut self.dirty, from, until);
     }
 
     fn make_rows(&mut self, id: InstrumentId, closed_to: i64, changes: &mut Vec<(Row, isize)>) {
+        if self.dirty == CLEAN && closed_to <= self.closed_to {
+            return;
+        }
         let corrected = self.heard.range(self.dirty.0..self.dirty.1.min(self.closed_to).max(self.dirty.0));
         let closing = self.heard.range(self.closed_to..closed_to.max(self.closed_to));
         let minutes: Vec<i64> = corrected.chain(closing).copied().collect();
@@ -175,7 +183,7 @@ impl Quoted {
             replace(old.1, new.1, Row::OpenInterest, changes);
         }
         self.closed_to = self.closed_to.max(closed_to);
-        self.dirty = (i64::MAX, i64::MIN);
+        self.dirty = CLEAN;
     }
 
     fn funding(&self, instrument: InstrumentId, minute: i64) -> Option<FundingRow> {
@@ -191,10 +199,11 @@ impl Quoted {
     }
 
     fn make_settled_rows(&mut self, instrument: InstrumentId, changes: &mut Vec<(Row, isize)>) {
-        if !std::mem::take(&mut self.settled_dirty) {
+        let (from, until) = std::mem::replace(&mut self.settled_dirty, CLEAN);
+        if from >= until {
             return;
         }
-        for (&ts, &(_, rate)) in &self.settled {
+        for (&ts, &(_, rate)) in self.settled.range(from.saturating_mul(MINUTE_MS)..until.saturating_mul(MINUTE_MS)) {
             let known = self.interval.at(ts.div_euclid(MINUTE_MS));
             let interval_hours = known.map_or(USUAL_INTERVAL_HOURS, |(_, hours)| hours);
             let row = FundingRow { instrument, kind: FundingKind::Settled, ts, rate, interval_hours };
@@ -212,10 +221,17 @@ impl Quoted {
         self.rows = self.rows.split_off(&limit);
         self.mark.forget_before(limit);
         self.rate.forget_before(limit);
-        self.interval.forget_before(limit);
         self.base.forget_before(limit);
+        // A settlement's interval must stay what it was for as long as the settlement is remembered.
+        self.interval.forget_repeats_before(limit);
+        self.interval.forget_before(self.closed_to - SETTLED_MINUTES);
         let settled_limit = (self.closed_to - SETTLED_MINUTES) * MINUTE_MS;
         self.settled = self.settled.split_off(&settled_limit);
         self.settled_rows = self.settled_rows.split_off(&settled_limit);
     }
+}
+
+/// Adds the minutes from `from` to before `until` (`None`: all that follow).
+fn widen(dirty: &mut (i64, i64), from: i64, until: Option<i64>) {
+    *dirty = (dirty.0.min(from), dirty.1.max(until.unwrap_or(i64::MAX)));
 }

@@ -29,6 +29,12 @@ impl<V: Copy + Ord> Steps<V> {
         self.0.range(minute + 1..).next().map(|(&next, _)| next)
     }
 
+    /// Drops what lies before `minute` and repeats the observation before it: the function stays as it is.
+    pub fn forget_repeats_before(&mut self, minute: i64) {
+        let mut last = None;
+        self.0.retain(|&at, (_, value)| at >= minute || last.replace(*value) != Some(*value));
+    }
+
     /// Drops what lies before `minute`, but for the last observation, which still holds.
     pub fn forget_before(&mut self, minute: i64) {
         if let Some((&last, _)) = self.0.range(..=minute).next_back() {

@@ -181,7 +181,8 @@ impl Series {
         let day = self.estimators(minute, DAY_MINUTES, settings);
         let hour = self.estimators(minute, 60, settings);
         let level = |e: Estimators| e.close_to_close.0.max(e.parkinson.map_or(0.0, |p| p.0));
-        self.minutes[at].level = day.map_or(f64::NAN, level);
+        // Without a bar there is no row and no level, or the regime would depend on which minutes happened to be recomputed.
+        self.minutes[at].level = day.filter(|_| close > 0).map_or(f64::NAN, level);
         self.recur(minute, settings);
         let enough = f64::from(self.recursion.squares) >= settings.ewma_half_life_minutes;
         let mean = self.recursion.weighted_squares / self.recursion.weights;

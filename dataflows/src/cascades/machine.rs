@@ -38,8 +38,10 @@ pub(super) struct Episode {
     tail: Sums,
     /// The window's notional at the last event second up to `last_active`.
     pub window_notional: Notional,
-    /// Its maximum.
+    /// Its maximum at event seconds up to `last_active`.
     pub peak: Notional,
+    /// Its maximum after `last_active`.
+    tail_peak: Notional,
     is_active: bool,
 }
 
@@ -78,22 +80,28 @@ impl Machine {
 
     /// Moves to `second` and settles what happens there.
     pub fn step(&mut self, second: i64, seconds: &Seconds, config: &Cascades, ended: &mut Vec<(i64, Episode)>) {
-        for (window, trailing) in WINDOWS.into_iter().zip(&mut self.trailing) {
-            if self.at > NEVER {
-                for (_, gone) in seconds.0.range(self.at - window.secs() + 1..=second - window.secs()) {
-                    trailing.remove(gone);
-                }
-            }
-        }
-        let before = self.trailing;
+        self.depart(second - 1, seconds);
+        let before = self.trailing; // at the second before
+        self.depart(second, seconds);
         let event = seconds.0.get(&second).copied();
         if let Some(event) = &event {
             self.trailing.iter_mut().for_each(|trailing| trailing.merge(event));
         }
-        self.at = second;
         for window in WINDOWS {
             self.settle(window, &before, event.as_ref(), config, ended);
         }
+    }
+
+    /// Moves to `second`, at which nothing comes in.
+    fn depart(&mut self, second: i64, seconds: &Seconds) {
+        if self.at > NEVER {
+            for (window, trailing) in WINDOWS.into_iter().zip(&mut self.trailing) {
+                for (_, gone) in seconds.0.range(self.at - window.secs() + 1..second - window.secs() + 1) {
+                    trailing.remove(gone);
+                }
+            }
+        }
+        self.at = second;
     }
 
     fn settle(
@@ -109,7 +117,7 @@ impl Machine {
         let is_active = |five: &Sums| is_active(five.total(), at, config);
         let (above, active) = (is_above(&self.trailing[at]), is_active(&self.trailing[0]));
         if let Some(episode) = &mut self.open[at] {
-            if episode.is_active && !is_active(&before[0]) {
+            if episode.is_active && !active {
                 episode.last_active = self.at - 1; // it fell when this second's departures left
                 episode.is_active = false;
                 self.changed = true;
@@ -123,13 +131,14 @@ impl Machine {
         match &mut self.open[at] {
             Some(episode) => {
                 episode.tail.merge(event);
+                episode.tail_peak = episode.tail_peak.max(self.trailing[at].total());
                 if active {
                     let tail = std::mem::take(&mut episode.tail);
                     episode.sums.merge(&tail);
                     episode.last_active = self.at;
                     episode.is_active = true;
                     episode.window_notional = self.trailing[at].total();
-                    episode.peak = episode.peak.max(episode.window_notional);
+                    episode.peak = episode.peak.max(std::mem::take(&mut episode.tail_peak));
                     self.changed = true;
                 }
             }
@@ -143,6 +152,7 @@ impl Machine {
                     tail: Sums::default(),
                     window_notional,
                     peak: window_notional,
+                    tail_peak: Notional(0),
                     is_active: active,
                 });
                 self.changed = true;

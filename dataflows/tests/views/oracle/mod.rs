@@ -1,0 +1,158 @@
+//! Every view's rows from the final multiset of events, straight from the definitions: no state, no increments, no arrival.
+//!
+//! It shares nothing with the views but the model's types, fixed-point numbers and the settings. All events must lie inside the
+//! correction horizon of their arrival, and the input must have been flushed.
+
+pub mod bars;
+pub mod cascades;
+pub mod liquidations;
+pub mod quotes;
+pub mod volatility;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dataflows::config::Config;
+use dataflows::model::*;
+
+use crate::run::{History, assert_same, current, is_heard};
+
+/// What happened, each event once.
+pub struct Events<'a> {
+    pub instruments: &'a Instruments,
+    pub config: &'a Config,
+    ticks: BTreeSet<Tick>,
+    /// Per venue: the minutes in which it was heard, by their opening.
+    heard: BTreeMap<Venue, BTreeSet<i64>>,
+    /// Per venue: no event before it is expected any more.
+    watermark: BTreeMap<Venue, i64>,
+}
+
+impl<'a> Events<'a> {
+    pub fn new(instruments: &'a Instruments, config: &'a Config, ticks: impl IntoIterator<Item = Tick>) -> Self {
+        let ticks: BTreeSet<Tick> = ticks.into_iter().collect();
+        let mut heard: BTreeMap<Venue, BTreeSet<i64>> = BTreeMap::new();
+        for tick in ticks.iter().filter(|tick| is_heard(tick)) {
+            let venue = instruments.get(tick.instrument()).unwrap().venue;
+            heard.entry(venue).or_default().insert(tick.ts().div_euclid(MINUTE_MS) * MINUTE_MS);
+        }
+        let watermark = heard.iter().map(|(&venue, minutes)| (venue, minutes.last().unwrap() + MINUTE_MS + SECOND_MS)).collect();
+        Self { instruments, config, ticks, heard, watermark }
+    }
+
+    pub fn venue(&self, instrument: InstrumentId) -> Venue {
+        self.instruments.get(instrument).unwrap().venue
+    }
+
+    pub fn watermark(&self, instrument: InstrumentId) -> i64 {
+        self.watermark.get(&self.venue(instrument)).copied().unwrap_or(i64::MIN / 2)
+    }
+
+    pub fn ticks(&self) -> impl Iterator<Item = &Tick> {
+        self.ticks.iter()
+    }
+
+    pub fn by_instrument<T: Clone>(&self, pick: impl Fn(&Tick) -> Option<T>) -> BTreeMap<InstrumentId, Vec<T>> {
+        let mut found: BTreeMap<InstrumentId, Vec<T>> = BTreeMap::new();
+        for tick in &self.ticks {
+            if let Some(event) = pick(tick) {
+                found.entry(tick.instrument()).or_default().push(event);
+            }
+        }
+        found
+    }
+
+    /// Market prints, in order of event time.
+    pub fn prints(&self) -> BTreeMap<InstrumentId, Vec<Trade>> {
+        let market = |tick: &Tick| if let Tick::Trade(t) = tick { (t.kind == TradeKind::Market).then_some(*t) } else { None };
+        let mut prints = self.by_instrument(market);
+        prints.values_mut().for_each(|trades| trades.sort_by_key(|trade| (trade.ts, trade.order, trade.price)));
+        prints
+    }
+
+    pub fn liquidations(&self) -> BTreeMap<InstrumentId, Vec<Liquidation>> {
+        self.by_instrument(|tick| if let Tick::Liquidation(event) = tick { Some(*event) } else { None })
+    }
+
+    /// All views must say what the definitions say.
+    pub fn check(&self, history: &History) {
+        let why = "views and oracle";
+        let bars = bars::bars(self);
+        let all: Vec<Bar> = bars.iter().map(|(bar, _)| *bar).collect();
+        let closed: Vec<Bar> = bars.iter().filter(|(_, is_closed)| *is_closed).map(|(bar, _)| *bar).collect();
+        assert_same(&current(&history.bars), &all, "bars", why);
+        assert_same(&current(&history.liquidations), &liquidations::rows(self), "liquidations", why);
+        assert_same(&current(&history.liquidation_windows), &liquidations::windows(self), "liquidation_windows", why);
+        let cascades = cascades::cascades(self);
+        let ours = align(current(&history.cascades), &cascades, near_cascade);
+        assert_same(&ours, &cascades, "cascades", why);
+        let volatility = volatility::volatility(self, &closed);
+        let ours = align(current(&history.volatility), &volatility, near_volatility);
+        assert_same(&ours, &volatility, "volatility", why);
+        assert_same(&current(&history.funding), &quotes::funding(self), "funding", why);
+        assert_same(&current(&history.open_interest), &quotes::open_interest(self), "open_interest", why);
+        assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
+        assert_same(&current(&history.signals), &signals(&cascades, &volatility), "signals", why);
+    }
+}
+
+/// Rows that are near their counterpart become it: sums of floats may differ in their last bits.
+fn align<R: Copy>(ours: Vec<R>, theirs: &[R], near: impl Fn(&R, &R) -> bool) -> Vec<R> {
+    let with = |(i, row): (usize, R)| theirs.get(i).copied().filter(|other| near(&row, other)).unwrap_or(row);
+    ours.into_iter().enumerate().map(with).collect()
+}
+
+pub fn near(a: Option<Real>, b: Option<Real>) -> bool {
+    match (a, b) {
+        (Some(Real(a)), Some(Real(b))) => (a - b).abs() <= 1e-9 * a.abs().max(b.abs()) + 1e-15,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn near_cascade(a: &Cascade, b: &Cascade) -> bool {
+    let plain = |c: &Cascade| Cascade { severity: Real(0.0), price_move_bps: None, ..*c };
+    plain(a) == plain(b) && near(Some(a.severity), Some(b.severity)) && near(a.price_move_bps, b.price_move_bps)
+}
+
+fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
+    let estimators = |a: &Option<Estimators>, b: &Option<Estimators>| match (a, b) {
+        (Some(a), Some(b)) => {
+            near(Some(a.close_to_close), Some(b.close_to_close))
+                && near(a.parkinson, b.parkinson)
+                && near(a.garman_klass, b.garman_klass)
+                && near(a.rogers_satchell, b.rogers_satchell)
+                && near(a.yang_zhang, b.yang_zhang)
+        }
+        (None, None) => true,
+        _ => false,
+    };
+    (a.instrument, a.ts, a.regime) == (b.instrument, b.ts, b.regime)
+        && estimators(&a.day, &b.day)
+        && estimators(&a.hour, &b.hour)
+        && near(a.ewma, b.ewma)
+}
+
+/// Cascades that are going on, and the regime that each instrument is in since it last changed.
+fn signals(cascades: &[Cascade], volatility: &[Volatility]) -> Vec<Signal> {
+    let mut signals: Vec<Signal> = cascades
+        .iter()
+        .filter(|cascade| cascade.ended_at.is_none())
+        .map(|cascade| Signal {
+            instrument: cascade.instrument,
+            kind: SignalKind::Cascade { cascade_id: cascade.cascade_id },
+            onset: cascade.onset,
+            severity: cascade.severity_label,
+        })
+        .collect();
+    let known: Vec<(InstrumentId, i64, VolatilityRegime)> =
+        volatility.iter().filter_map(|row| Some((row.instrument, row.ts, row.regime?))).collect();
+    for rows in known.chunk_by(|a, b| a.0 == b.0) {
+        if let Some([(_, _, from), (instrument, onset, to)]) = rows.windows(2).rfind(|pair| pair[0].2 != pair[1].2) {
+            let severity = if *to == VolatilityRegime::Extreme { Severity::Critical } else { Severity::Warning };
+            let kind = SignalKind::VolatilityRegime { from: *from, to: *to };
+            signals.push(Signal { instrument: *instrument, kind, onset: *onset, severity });
+        }
+    }
+    signals.sort();
+    signals
+}

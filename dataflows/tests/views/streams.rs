@@ -1,0 +1,320 @@
+//! Random markets: few instruments, two venues, ties, empty minutes, outages, late bursts, repeats, wide prices.
+//!
+//! A market is a list of small raw events, so that a failing one shrinks to something readable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dataflows::config::{Config, Threshold};
+use dataflows::fixed::{ONE, Price, Quantity, Rate};
+use dataflows::model::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::oracle::{self, Events};
+use crate::run::Arrival;
+
+/// 2025-10-11 21:30 UTC: midnight, the week's end and a month's middle are near.
+pub const START: i64 = 1_760_218_200_000;
+/// The longest delay with which any event surely is inside the horizon.
+const DELAY_MAX: u32 = 7_200_000;
+/// Instead of a delay: held back until the next full ten minutes, when all that was held back arrives in one burst.
+const BURST: u32 = u32::MAX;
+
+/// One event before it is told what it is about.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    gap_ms: u32,
+    who: u8,
+    what: What,
+    price: u16,
+    size: u16,
+    flags: u8,
+    delays: [u32; 2],
+    repeat: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Trade,
+    OffBook,
+    Liquidation,
+    Mark,
+    Predicted,
+    Settled,
+    OpenInterest,
+    Kline,
+}
+
+/// What kinds of gaps lie between events.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// Seconds to minutes, now and then an outage of hours, rarely of a day.
+    Mixed,
+    /// Seconds: liquidations crowd.
+    Crowded,
+}
+
+/// Settings with thresholds low enough for small markets.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.cascades.thresholds =
+        [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
+    config
+}
+
+pub fn raw_events(pace: Pace, number: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Raw>> {
+    vec(raw_event(pace), number)
+}
+
+fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
+    let gap = match pace {
+        Pace::Mixed => prop_oneof![
+            2 => 0u32..3,
+            6 => 0u32..1_500,
+            6 => 0u32..60_000,
+            3 => 0u32..600_000,
+            2 => proptest::sample::select(vec![1_000u32, 60_000, 300_000, 3_600_000]),
+            1 => 3_600_000u32..12_000_000,
+            1 => prop_oneof![9 => Just(0u32), 1 => 80_000_000u32..100_000_000],
+        ]
+        .boxed(),
+        Pace::Crowded => prop_oneof![
+            2 => 0u32..3,
+            6 => 0u32..1_500,
+            6 => 0u32..20_000,
+            2 => 0u32..200_000,
+            3 => proptest::sample::select(vec![1_000u32, 60_000, 240_000, 299_000, 300_000, 301_000]),
+            1 => 200_000u32..2_000_000,
+            1 => 3_000_000u32..4_000_000,
+        ]
+        .boxed(),
+    };
+    let what = match pace {
+        Pace::Mixed => prop_oneof![
+            8 => Just(What::Trade), 1 => Just(What::OffBook), 3 => Just(What::Liquidation), 2 => Just(What::Mark),
+            2 => Just(What::Predicted), 1 => Just(What::Settled), 2 => Just(What::OpenInterest), 2 => Just(What::Kline),
+        ]
+        .boxed(),
+        Pace::Crowded => prop_oneof![3 => Just(What::Trade), 9 => Just(What::Liquidation), 1 => Just(What::Mark)].boxed(),
+    };
+    let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX, 2 => Just(BURST)];
+    let who = match pace {
+        Pace::Mixed => 0u8..5,
+        Pace::Crowded => 0u8..2,
+    };
+    let repeat = prop_oneof![5 => Just(None), 1 => delay().prop_map(Some)];
+    (gap, who, what, 0u16..1_000, 0u16..1_000, any::<u8>(), [delay(), delay()], repeat).prop_map(
+        |(gap_ms, who, what, price, size, flags, delays, repeat)| Raw { gap_ms, who, what, price, size, flags, delays, repeat },
+    )
+}
+
+/// A market: what happened, and two orders in which it may arrive.
+#[derive(Clone, Debug)]
+pub struct Market {
+    pub instruments: Arc<Instruments>,
+    /// Each event once.
+    pub ticks: Vec<Tick>,
+    /// The second is another order of the same events, repeats and all.
+    pub arrivals: [Vec<Arrival>; 2],
+}
+
+const NAMES: [(Venue, &str, f64); 5] = [
+    (Venue::BinanceUsdm, "BTC-USDT-PERP", 60_000.0),
+    (Venue::BinanceUsdm, "PEPE-USDT-PERP", 0.000_012_34),
+    (Venue::BybitLinear, "BTC-USDT-PERP", 60_000.0),
+    (Venue::BybitLinear, "SOL-USDT-PERP", 150.0),
+    (Venue::BinanceUsdm, "XRP-USDT-PERP", 0.5),
+];
+
+impl Market {
+    pub fn new(raw: &[Raw]) -> Self {
+        let instruments = Arc::new(Instruments::default());
+        let ids: Vec<InstrumentId> = NAMES.iter().map(|(venue, name, _)| instruments.intern(*venue, name).unwrap()).collect();
+        let mut market = Self { instruments, ticks: Vec::new(), arrivals: [Vec::new(), Vec::new()] };
+        let mut ts = START;
+        let mut klines = Vec::new();
+        for (i, raw) in raw.iter().enumerate() {
+            ts += i64::from(raw.gap_ms);
+            let who = usize::from(raw.who);
+            if matches!(raw.what, What::Kline) {
+                klines.push((ids[who], ts, raw));
+            } else {
+                let tick = tick(ids[who], NAMES[who].2, ts, i as u64, raw);
+                let arrives = if matches!(raw.what, What::Settled) { ts + 3_600_000 } else { ts };
+                market.add(tick, arrives, raw);
+            }
+        }
+        market.add_klines(&klines);
+        market
+    }
+
+    fn add(&mut self, tick: Tick, ts: i64, raw: &Raw) {
+        for (arrivals, delay) in self.arrivals.iter_mut().zip(raw.delays) {
+            let copies = [Some(delay), raw.repeat].into_iter().flatten();
+            arrivals.extend(copies.map(|delay| (arrival(ts, delay), tick.clone())));
+        }
+        self.ticks.push(tick);
+    }
+
+    /// Venue bars, most of them right, of bars that really are there.
+    fn add_klines(&mut self, wanted: &[(InstrumentId, i64, &Raw)]) {
+        let config = config();
+        let bars = oracle::bars::bars(&Events::new(&self.instruments, &config, self.ticks.iter().cloned()));
+        let bars: BTreeMap<_, _> = bars.iter().map(|(bar, _)| ((bar.instrument, bar.timeframe, bar.ts), bar)).collect();
+        for &(instrument, ts, raw) in wanted {
+            let timeframe = Timeframe::ALL[usize::from(raw.size) % 5];
+            let open_ts = timeframe.open_of(ts);
+            let Some(bar) = bars.get(&(instrument, timeframe, open_ts)) else { continue };
+            let said = open_ts + timeframe.ms() + i64::from(raw.price % 3);
+            let kline = Kline {
+                instrument,
+                timeframe,
+                open_ts,
+                ts: said,
+                closed: raw.flags & 1 == 0 || raw.price % 4 > 0,
+                open: bar.open,
+                high: bar.high,
+                low: bar.low,
+                close: bar.close,
+                volume: Quantity(bar.volume.0 + i128::from(raw.flags & 2)),
+                notional: (raw.flags & 4 == 0).then_some(bar.notional),
+                taker_buy_volume: (raw.flags & 8 == 0).then_some(bar.taker_buy_volume),
+                trades: (raw.flags & 16 == 0).then_some(bar.trades + u64::from((raw.flags >> 5) & 1)),
+            };
+            self.add(Tick::Kline(Box::new(kline)), said, raw);
+        }
+    }
+}
+
+fn arrival(ts: i64, delay: u32) -> u64 {
+    const TEN_MINUTES: i64 = 600_000;
+    let at = if delay == BURST { (ts.div_euclid(TEN_MINUTES) + 1) * TEN_MINUTES } else { ts + i64::from(delay) };
+    at as u64
+}
+
+fn tick(instrument: InstrumentId, base: f64, ts: i64, i: u64, raw: &Raw) -> Tick {
+    // Half to one and a half times the usual price; one in sixteen a hundredth to a hundred times it.
+    let factor = 0.5 + f64::from(raw.price) / 1_000.0;
+    let factor = if raw.flags >> 4 == 15 { 10f64.powf(4.0 * factor - 4.0) } else { factor };
+    let price = Price(((base * factor * 1e12) as i64).max(1));
+    let order = u64::from(raw.flags % 3);
+    match raw.what {
+        What::Trade | What::OffBook => Tick::Trade(Trade {
+            instrument,
+            ts,
+            order: (order, i),
+            id: if raw.who >= 2 && raw.who < 4 {
+                TradeId::Unique(i, 7)
+            } else {
+                TradeId::Dense(3 * i, 3 * i + u64::from(raw.flags % 2))
+            },
+            price,
+            qty: Quantity(i128::from(raw.size) * ONE / 1_000 + 1),
+            taker_buy: raw.flags & 2 == 0,
+            fills: 1 + u32::from(raw.flags % 2),
+            kind: match raw.what {
+                What::Trade => TradeKind::Market,
+                _ if raw.flags & 4 == 0 => TradeKind::Block,
+                _ => TradeKind::Administrative,
+            },
+        }),
+        What::Liquidation => {
+            // Round amounts now and then, so that thresholds are met exactly.
+            let usd = if raw.flags & 12 == 0 { i128::from(raw.size / 100 + 1) * 100 } else { i128::from(raw.size) + 1 };
+            let round = Price(if raw.flags & 12 == 0 { ONE as i64 } else { price.0 });
+            Tick::Liquidation(Liquidation {
+                instrument,
+                ts,
+                position_side: if raw.flags & 3 == 0 { PositionSide::Short } else { PositionSide::Long },
+                price: round,
+                qty: Quantity(usd * ONE * ONE / i128::from(round.0)),
+                seq: u32::try_from(i).unwrap(),
+                price_kind: PriceKind::Bankruptcy,
+                coverage: if raw.who == 2 || raw.who == 3 { Coverage::Full } else { Coverage::Sampled1s },
+            })
+        }
+        What::Mark => Tick::Mark(Mark { instrument, ts, order, mark: (raw.flags & 8 == 0).then_some(price), index: Some(price) }),
+        What::Predicted | What::Settled => {
+            let is_settled = matches!(raw.what, What::Settled);
+            Tick::Funding(Funding {
+                instrument,
+                // Settlements are told later and again, at round hours.
+                ts: if is_settled { ts.div_euclid(HOUR_MS) * HOUR_MS } else { ts },
+                order,
+                kind: if is_settled { FundingKind::Settled } else { FundingKind::Predicted },
+                rate: (raw.flags & 4 == 0).then_some(Rate(i64::from(raw.price) * 1_000_000 - 500_000_000)),
+                interval_hours: (!is_settled && raw.flags & 8 == 0).then_some([0, 1, 4, 8][usize::from(raw.size % 4)]),
+                next_ts: None,
+            })
+        }
+        What::OpenInterest => {
+            Tick::OpenInterest(OpenInterest { instrument, ts, order, base: Quantity(i128::from(raw.size) * ONE) })
+        }
+        What::Kline => unreachable!("made from bars"),
+    }
+}
+
+/// A quiet market of some days for one or two instruments: marks every minute keep it heard, trades come in now and then.
+#[derive(Clone, Debug)]
+pub struct Days {
+    pub minutes: u16,
+    pub trades: Vec<(u16, u8, i16, u32)>,
+    pub outages: Vec<(u16, u8)>,
+}
+
+pub fn days() -> impl Strategy<Value = Days> {
+    let minutes = 2_900u16..4_400;
+    let trade = (0u16..4_400, 0u8..2, -400i16..400, prop_oneof![8 => 0u32..3_000, 1 => 0u32..DELAY_MAX]);
+    (minutes, vec(trade, 200..1_500), vec((1_300u16..4_400, 1u8..90), 0..8)).prop_map(|(minutes, trades, outages)| Days {
+        minutes,
+        trades,
+        outages,
+    })
+}
+
+impl Days {
+    pub fn market(&self) -> Market {
+        let raw = |delay| Raw {
+            gap_ms: 0,
+            who: 0,
+            what: What::Mark,
+            price: 0,
+            size: 0,
+            flags: 0,
+            delays: [delay, delay / 2],
+            repeat: None,
+        };
+        let mut market = Market::new(&[]);
+        let ids = [0, 1].map(|i| InstrumentId::of(NAMES[i].0, NAMES[i].1));
+        let is_out = |minute: u16| self.outages.iter().any(|&(from, length)| (from..from + u16::from(length)).contains(&minute));
+        let at = |minute: u16| START + i64::from(minute) * MINUTE_MS;
+        for minute in (0..self.minutes).filter(|&minute| !is_out(minute)) {
+            let mark = Mark { instrument: ids[0], ts: at(minute) + 30_000, order: 0, mark: None, index: None };
+            market.add(Tick::Mark(mark), mark.ts, &raw(0));
+        }
+        for (i, &(minute, who, step, delay)) in self.trades.iter().enumerate() {
+            let (minute, who) = (minute % self.minutes, usize::from(who));
+            if is_out(minute) {
+                continue;
+            }
+            let ts = at(minute) + i64::from(step.unsigned_abs()) * 100;
+            // Calm, then wild, then near the boundaries of the regimes.
+            let calm = [400_000.0, 3_000.0, 30_000.0, 12_000.0][usize::from(minute / 1_300)];
+            let price = NAMES[who].2 * (1.0 + f64::from(step) / calm);
+            let trade = Trade {
+                instrument: ids[who],
+                ts,
+                order: (0, i as u64),
+                id: TradeId::Dense(i as u64, i as u64),
+                price: Price((price * 1e12) as i64),
+                qty: Quantity(ONE),
+                taker_buy: step > 0,
+                fills: 1,
+                kind: TradeKind::Market,
+            };
+            market.add(Tick::Trade(trade), ts, &raw(delay));
+        }
+        market
+    }
+}
