@@ -157,7 +157,7 @@ fn bybit_funding_open_interest_and_klines_are_what_the_frames_say() {
     let dir = tempfile::tempdir().unwrap();
     json(&["replay", text(&path), "--store", text(dir.path()), "--json"]);
     // The last value of each field by (minute, symbol), straight from the ticker frames; deltas leave fields out.
-    let (mut rate, mut both_sides, mut minutes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut rate, mut one_side, mut minutes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut kline_volume = BTreeMap::new();
     let log = BufReader::new(zstd::Decoder::new(std::fs::File::open(&path).unwrap()).unwrap());
     for line in log.lines().map(Result::unwrap).filter(|line| line.contains("\tBYBIT.ws.2\tin\t")) {
@@ -166,12 +166,16 @@ fn bybit_funding_open_interest_and_klines_are_what_the_frames_say() {
         let minute = message["ts"].as_i64().unwrap_or_default() / 60_000 * 60_000;
         let symbol = topic.rsplit('.').next().unwrap().replace("USDT", "-USDT-PERP");
         if topic.starts_with("tickers") {
-            for (field, values) in [("fundingRate", &mut rate), ("openInterest", &mut both_sides)] {
+            for (field, values) in [("fundingRate", &mut rate), ("singleOpenInterest", &mut one_side)] {
                 if let Some(said) = message["data"][field].as_str() {
                     values.insert(symbol.clone(), said.to_owned());
                 }
             }
-            minutes.insert((symbol.clone(), minute), (rate[&symbol].clone(), both_sides[&symbol].clone()));
+            if let Some(both) = message["data"]["openInterest"].as_str() {
+                let (both, one) = (fixed(both), fixed(&one_side[&symbol]));
+                assert!((both - 2 * one).abs() <= 2 * 50_000_000_000, "the venue rounds one side to cents: {both} {one}");
+            }
+            minutes.insert((symbol.clone(), minute), (rate[&symbol].clone(), one_side[&symbol].clone()));
         }
         if topic.starts_with("kline") {
             let kline = &message["data"][0];
@@ -191,7 +195,7 @@ fn bybit_funding_open_interest_and_klines_are_what_the_frames_say() {
         tsv.lines().map(row).collect::<BTreeMap<_, _>>()
     };
     let expected_rate = minutes.iter().map(|(key, (rate, _))| (key.clone(), rate.parse::<f64>().unwrap())).collect();
-    let expected_base = minutes.iter().map(|(key, (_, both))| (key.clone(), exact(fixed(both) / 2))).collect();
+    let expected_base = minutes.iter().map(|(key, (_, base))| (key.clone(), base.parse::<f64>().unwrap())).collect();
     assert_eq!(rows(&funding), expected_rate, "funding");
     assert_eq!(rows(&interest), expected_base, "open interest, one side");
     // The minute that the recording holds from its beginning: the venue's running bar and ours have the same volume.
@@ -322,7 +326,7 @@ fn run_config(address: &str) -> String {
     };
     format!(
         "[time]\nskew_ms_max = 0\n{}{}",
-        feed("binance_usdm", r#""aggTrades", "mark", "klines", "liquidations""#),
+        feed("binance_usdm", r#""aggTrades", "@markPrice", "klines", "liquidations""#),
         feed("bybit_linear", r#""trades", "tickers", "klines", "liquidations""#)
     )
 }
