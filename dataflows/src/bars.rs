@@ -1,7 +1,7 @@
 //! View `bars`: open, high, low, close, volume per instrument on seven time frames.
 //!
 //! A bar is a merge of partials, so a late print corrects it by the path that made it. A time frame without trades in which
-//! the venue was heard makes a flat bar at the last close; one in which it was not makes none. Flat bars go on for a day (or
+//! the venue was heard, and after which it was heard again, makes a flat bar at the last close; one in which it was not makes none. Flat bars go on for a day (or
 //! one bar, whichever is longer) after the last trade. Open bars are published every `open_bars_every_ms`, closed ones at
 //! once. A bar can be corrected until the correction horizon has passed its end, then it is forgotten here.
 
@@ -60,6 +60,9 @@ struct State {
     heard: BTreeMap<(Venue, usize), BTreeSet<i64>>,
     /// Per venue and time frame: bars that end by here were closed.
     closed_to: BTreeMap<(Venue, usize), i64>,
+    /// Per venue and time frame: bars that end by here are flat where nothing was traded. The venue must have been heard after
+    /// them: of a bar that only silence closed nobody knows that nothing was traded.
+    flat_to: BTreeMap<(Venue, usize), i64>,
     /// Bars that changed in this quantum, or were closed in it.
     dirty: BTreeSet<Key>,
     /// Open bars that changed since open bars were last published.
@@ -93,6 +96,7 @@ impl State {
             instruments: Vec::new(),
             heard: BTreeMap::new(),
             closed_to: BTreeMap::new(),
+            flat_to: BTreeMap::new(),
             dirty: BTreeSet::new(),
             dirty_open: BTreeSet::new(),
             published_at: 0,
@@ -147,15 +151,15 @@ impl State {
         *bar = to_bar(*id, timeframe, open_ts, prints);
         let close = bar.close;
         self.dirty.insert((at, frame, open_ts));
-        let closed_to = self.closed_to.get(&(*venue, frame)).copied().unwrap_or(NEVER);
+        let flat_to = self.flat_to.get(&(*venue, frame)).copied().unwrap_or(NEVER);
         let next = open_ts + timeframe.ms();
-        if next + timeframe.ms() > closed_to {
-            return; // the usual case: no later bar is closed, so none is flat
+        if next + timeframe.ms() > flat_to {
+            return; // the usual case: no later bar is over, so none is flat
         }
         let Some(heard) = self.heard.get(&(*venue, frame)) else { return };
         for &flat_ts in heard.range(next..open_ts + flat_limit(timeframe)) {
             let is_traded = bars.get(&flat_ts).is_some_and(|entry| entry.prints.is_some());
-            if is_traded || flat_ts + timeframe.ms() > closed_to {
+            if is_traded || flat_ts + timeframe.ms() > flat_to {
                 break;
             }
             let flat = flat_bar(*id, timeframe, flat_ts, close);
@@ -174,8 +178,8 @@ impl State {
             for (frame, timeframe) in Timeframe::ALL.into_iter().enumerate() {
                 let open_ts = timeframe.open_of(minute);
                 let is_new = self.heard.entry((venue, frame)).or_default().insert(open_ts);
-                let closed_to = self.closed_to.get(&(venue, frame)).copied().unwrap_or(NEVER);
-                if is_new && open_ts + timeframe.ms() <= closed_to {
+                let flat_to = self.flat_to.get(&(venue, frame)).copied().unwrap_or(NEVER);
+                if is_new && open_ts + timeframe.ms() <= flat_to {
                     self.add_flat_bars(venue, frame, open_ts);
                 }
             }
@@ -184,27 +188,24 @@ impl State {
 
     /// Closes bars whose end the watermark has passed: instruments that did not trade in them get flat ones.
     fn close(&mut self) {
-        let mut closing = Vec::new();
+        let (mut closing, mut flat) = (Vec::new(), Vec::new());
         for (&(venue, frame), heard) in &self.heard {
-            let watermark = self.watermarks.of(venue);
-            let end = Timeframe::ALL[frame].open_of(watermark);
-            let closed_to = self.closed_to.entry((venue, frame)).or_insert(NEVER);
-            if end > *closed_to {
-                let before = std::mem::replace(closed_to, end);
-                let first = before.max(watermark - self.horizon_ms - 8 * DAY_MS);
-                closing.push((venue, frame, first, end, heard.range(first.min(end)..end).copied().collect::<Vec<_>>()));
+            let open_of = |ts| Timeframe::ALL[frame].open_of(ts);
+            let since = |progress: &mut BTreeMap<(Venue, usize), i64>, to: i64| {
+                let before = std::mem::replace(progress.entry((venue, frame)).or_insert(NEVER), to);
+                before.max(to - self.horizon_ms - 8 * DAY_MS)..to
+            };
+            let (closed_to, flat_to) = (open_of(self.watermarks.of(venue)), open_of(self.watermarks.heard_past(venue)));
+            closing.push((venue, frame, since(&mut self.closed_to, closed_to)));
+            flat.extend(heard.range(since(&mut self.flat_to, flat_to)).map(|&open_ts| (venue, frame, open_ts)));
+        }
+        for (venue, frame, range) in closing.into_iter().filter(|(_, _, range)| !range.is_empty()) {
+            for (at, instrument) in self.instruments.iter().enumerate().filter(|(_, instrument)| instrument.venue == venue) {
+                self.dirty.extend(instrument.frames[frame].range(range.clone()).map(|(&open_ts, _)| (at, frame, open_ts)));
             }
         }
-        for (venue, frame, first, end, heard) in closing {
-            for (at, instrument) in self.instruments.iter().enumerate() {
-                if instrument.venue == venue {
-                    let traded = instrument.frames[frame].range(first..end).map(|(&open_ts, _)| (at, frame, open_ts));
-                    self.dirty.extend(traded);
-                }
-            }
-            for open_ts in heard {
-                self.add_flat_bars(venue, frame, open_ts);
-            }
+        for (venue, frame, open_ts) in flat {
+            self.add_flat_bars(venue, frame, open_ts);
         }
     }
 

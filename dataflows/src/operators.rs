@@ -140,6 +140,13 @@ impl Watermarks {
     pub fn of(&self, venue: Venue) -> i64 {
         self.venues[venue as usize].watermark
     }
+
+    /// What lies before it is over by the venue's own word: an event as late as this was heard. Silence does not move it.
+    #[must_use]
+    pub fn heard_past(&self, venue: Venue) -> i64 {
+        let time = &self.venues[venue as usize];
+        time.watermark.min(time.newest)
+    }
 }
 
 impl VenueTime {

@@ -308,7 +308,7 @@ pub enum LateStream {
     Klines,
 }
 
-/// What is worth telling people while it lasts: +1 when it begins, −1 when it is over.
+/// View `signals`: something that is worth telling people, from its beginning to its end. Key: instrument, kind, onset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Signal {
     /// Of which instrument.
@@ -319,12 +319,14 @@ pub struct Signal {
     pub onset: i64,
     /// How grave it is.
     pub severity: Severity,
+    /// Event time at which it was over; `None`: it lasts.
+    pub over: Option<i64>,
 }
 
 /// What a signal speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SignalKind {
-    /// A cascade that is going on.
+    /// A cascade.
     Cascade {
         /// Its row in `cascades`.
         cascade_id: u64,
@@ -333,8 +335,12 @@ pub enum SignalKind {
     VolatilityRegime {
         /// The regime before.
         from: VolatilityRegime,
-        /// The regime now.
+        /// The regime since.
         to: VolatilityRegime,
+        /// The day's close-to-close volatility when it changed.
+        close_to_close: Real,
+        /// The day's Parkinson volatility when it changed.
+        parkinson: Option<Real>,
     },
 }
 

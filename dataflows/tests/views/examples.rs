@@ -172,7 +172,8 @@ fn rows(view: &str, history: &History, instruments: &Instruments) -> Vec<String>
         }
     } else if view == "signals" {
         for s in current(&history.signals) {
-            rows.push((name(s.instrument), s.onset, format!("{:?}", s.severity)));
+            let state = if s.over.is_some() { "over" } else { "lasts" };
+            rows.push((name(s.instrument), s.onset, format!("{:?} {state}", s.severity)));
         }
     } else if view == "late_events" {
         for (_, l, _) in &history.late_events {
@@ -203,13 +204,13 @@ fn a_bar_opens_and_closes_by_event_time_and_the_venues_order() {
 fn a_silent_instrument_gets_flat_bars_while_its_venue_is_heard() {
     check(
         "bars 1m",
+        // Of 00:05 nobody knows yet whether BTC was traded: nothing later was heard.
         "00:00:30 BTC buy 100 1
          00:01:30 ETH buy 10 1
          00:05:30 ETH buy 11 1
          00:06:30 bybit/SOL buy 1 1",
         "00:00 BTC 100 100 100 100 volume 1 bought 1 trades 1
          00:01 BTC 100 100 100 100 volume 0 bought 0 trades 0
-         00:05 BTC 100 100 100 100 volume 0 bought 0 trades 0
          00:01 ETH 10 10 10 10 volume 1 bought 1 trades 1
          00:05 ETH 11 11 11 11 volume 1 bought 1 trades 1
          00:06 bybit/SOL 1 1 1 1 volume 1 bought 1 trades 1",
@@ -223,12 +224,14 @@ fn a_late_print_corrects_the_flat_bars_after_it() {
         "00:00:30 BTC buy 100 1
          00:01:30 BTC sell 90 1 @100
          00:01:40 ETH buy 10 1
-         00:02:30 ETH buy 10 1",
+         00:02:30 ETH buy 10 1
+         00:03:30 ETH buy 10 1",
         "00:00 BTC 100 100 100 100 volume 1 bought 1 trades 1
          00:01 BTC 90 90 90 90 volume 1 bought 0 trades 1
          00:02 BTC 90 90 90 90 volume 0 bought 0 trades 0
          00:01 ETH 10 10 10 10 volume 1 bought 1 trades 1
-         00:02 ETH 10 10 10 10 volume 1 bought 1 trades 1",
+         00:02 ETH 10 10 10 10 volume 1 bought 1 trades 1
+         00:03 ETH 10 10 10 10 volume 1 bought 1 trades 1",
     );
 }
 
@@ -294,7 +297,7 @@ fn a_cascade_goes_on_until_five_minutes_of_quiet() {
         "00:10 BTC 5m active to 00:19:58 going on total 800000 velocity 9600000 severity 3.2 Critical Balanced move -
          00:14:59 BTC 1h active to 00:19:58 going on total 800000 velocity 800000 severity 1.6 Critical Balanced move -",
     );
-    check("signals", market, "00:10 BTC Critical\n00:14:59 BTC Critical");
+    check("signals", market, "00:10 BTC Critical lasts\n00:14:59 BTC Critical lasts");
 }
 
 #[test]

@@ -171,8 +171,8 @@ fn check_keys(history: &History) {
     let late: Changes<(u64, LateEvent)> = history.late_events.iter().map(|&(at, row, diff)| (at, (at, row), diff)).collect();
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
     check_key(&history.signals, |r| match r.kind {
-        SignalKind::Cascade { cascade_id } => (r.instrument, Some(cascade_id)),
-        SignalKind::VolatilityRegime { .. } => (r.instrument, None),
+        SignalKind::Cascade { cascade_id } => (r.instrument, Some(cascade_id), r.onset),
+        SignalKind::VolatilityRegime { .. } => (r.instrument, None, r.onset),
     });
 }
 

@@ -12,7 +12,7 @@ use super::Events;
 pub fn bars(events: &Events<'_>) -> Vec<(Bar, bool)> {
     let mut bars = Vec::new();
     for (&instrument, trades) in &events.prints() {
-        let watermark = events.watermark(instrument);
+        let (watermark, newest) = (events.watermark(instrument), events.newest(instrument));
         for timeframe in Timeframe::ALL {
             let mut by_open: BTreeMap<i64, Vec<&Trade>> = BTreeMap::new();
             for trade in trades {
@@ -24,7 +24,8 @@ pub fn bars(events: &Events<'_>) -> Vec<(Bar, bool)> {
             bars.extend(traded.iter().map(|(&ts, bar)| (*bar, is_over(ts))));
 
             let heard: BTreeSet<i64> = events.heard[&events.venue(instrument)].iter().map(|&m| timeframe.open_of(m)).collect();
-            for ts in heard.into_iter().filter(|ts| !traded.contains_key(ts) && is_over(*ts)) {
+            let was_heard_after = |ts: i64| ts + timeframe.ms() <= newest;
+            for ts in heard.into_iter().filter(|ts| !traded.contains_key(ts) && is_over(*ts) && was_heard_after(*ts)) {
                 let Some((&last_ts, last)) = traded.range(..ts).next_back() else { continue };
                 if ts - last_ts < DAY_MS.max(2 * timeframe.ms()) {
                     let close = last.close;
