@@ -229,6 +229,8 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
         workers: config.engine.workers,
         quantum_ms: config.time.quantum_ms.unwrap_or(if pace == Pace::Live { 20 } else { 1_000 }),
         idle_ms: config.time.idle_ms,
+        // Without the check of skew, old frames are replayed live: no arrival to compare with.
+        ahead_ms_max: if config.time.skew_ms_max == 0 { i64::MAX } else { ms(config.time.ahead_ms_max) },
         views: views::Config {
             lateness_ms: ms(config.time.lateness_ms),
             correction_horizon_ms: ms(config.time.correction_horizon_ms),

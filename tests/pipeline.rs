@@ -378,6 +378,8 @@ fn bad_frames_are_refused_by_reason_and_nothing_else_is_lost() {
     invalid[at] = 0xff;
     check_bad_line(&invalid, "invalid UTF-8");
     check_bad_line(b"no frame at all\n", "missing fields");
+    // Two hours ahead: inside the limit of skew, but it would make everything after it too late.
+    check_bad_line(trade(2, "61800.30", "0.006", "1723168456322").as_bytes(), "ahead_ms_max");
 }
 
 #[test]

@@ -57,11 +57,22 @@ pub struct Time {
     /// frames live).
     #[schemars(range(max = 31_536_000_000u64))]
     pub skew_ms_max: u64,
+    /// Events whose time is later than their arrival by more than this are refused: one of them would close all that comes before
+    /// it. Not checked if `skew_ms_max` is 0.
+    #[schemars(range(min = 1_000, max = 86_400_000))]
+    pub ahead_ms_max: u64,
 }
 
 impl Default for Time {
     fn default() -> Self {
-        Self { quantum_ms: None, lateness_ms: 2_000, idle_ms: 10_000, correction_horizon_ms: 7_200_000, skew_ms_max: 86_400_000 }
+        Self {
+            quantum_ms: None,
+            lateness_ms: 2_000,
+            idle_ms: 10_000,
+            correction_horizon_ms: 7_200_000,
+            skew_ms_max: 86_400_000,
+            ahead_ms_max: 60_000,
+        }
     }
 }
 
@@ -271,6 +282,7 @@ pub struct Feed {
     #[schemars(range(max = 600_000))]
     pub rotate_overlap_ms: u64,
     /// How often open interest is asked for over REST, where the venue doesn't push it.
+    #[schemars(range(min = 1_000, max = 3_600_000))]
     pub poll_every_ms: u64,
     /// Silence limits by stream, overriding the built-in ones; 0: none.
     pub silence_ms: std::collections::BTreeMap<String, u64>,

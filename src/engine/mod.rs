@@ -41,6 +41,8 @@ pub struct Settings {
     pub quantum_ms: u64,
     /// A venue that has been silent for so long no longer holds anything up.
     pub idle_ms: u64,
+    /// Events further ahead of their arrival than this are refused.
+    pub ahead_ms_max: i64,
     /// What the views are told.
     pub views: dataflows::config::Config,
 }
@@ -125,13 +127,20 @@ fn run(
     let receivers: Arc<Mutex<Vec<Option<Receiver<Message>>>>> = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect()));
     let views_config = settings.views.clone();
     let quantum = input::Quantum::new(settings.quantum_ms);
+    let ahead_ms_max = settings.ahead_ms_max;
     let guards = timely::execute(timely::Config::process(settings.workers), move |worker| {
         let index = worker.index();
         let input = receivers.lock().ok().and_then(|mut receivers| receivers.get_mut(index)?.take());
         let probe = ProbeHandle::new();
         let out = to_collector.clone();
         worker.dataflow::<u64, _, _>(|scope| {
-            let parser = source::Parsing { parsers: parsers.clone(), accounts: accounts.clone(), rejected: out.clone(), quantum };
+            let parser = source::Parsing {
+                parsers: parsers.clone(),
+                accounts: accounts.clone(),
+                rejected: out.clone(),
+                quantum,
+                ahead_ms_max,
+            };
             let (ticks, clocks) = source::source(scope, input, &wakers, parser);
             let views = graph::build(ticks, clocks, &views_config, &instruments, &counters);
             macro_rules! send {

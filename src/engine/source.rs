@@ -15,7 +15,7 @@ use timely::scheduling::SyncActivator;
 use super::Output;
 use super::input::{Message, Quantum};
 use crate::accounts::{Accounts, Fate, Tally};
-use crate::feeds::{Outcome, Parser};
+use crate::feeds::{Outcome, Parser, Rejection};
 use crate::frames::{Defect, EXCERPT_BYTES_MAX, FrameBatch, FrameRef};
 use crate::store::edge::RejectedFrame;
 
@@ -51,6 +51,8 @@ pub(super) struct Parsing {
     pub accounts: Arc<Accounts>,
     pub rejected: Sender<Output>,
     pub quantum: Quantum,
+    /// Events further ahead of their arrival than this are refused: they would close everything before them.
+    pub ahead_ms_max: i64,
 }
 
 /// Reads `input` until it is closed.
@@ -215,15 +217,19 @@ impl Reading {
     #[inline]
     fn parse(&mut self, payload: &[u8], frame: &FrameRef, known_at: u64) {
         let before = self.ticks.len();
-        let outcome = match &mut self.parsers[frame.venue as usize] {
+        let mut outcome = match &mut self.parsers[frame.venue as usize] {
             Some(parser) => parser.parse(payload, frame.direction, frame.recv_ns, &mut self.ticks),
             None => Outcome::Skipped("venue without a parser"),
         };
-        self.counts.add(frame.venue, &outcome);
+        let latest = (frame.recv_ns / 1_000_000).saturating_add(self.parsing.ahead_ms_max);
         let heard = &mut self.heard[frame.venue as usize];
+        if self.ticks[before..].iter().any(|tick| tick.ts() > latest) {
+            outcome = drop_ahead(&mut self.ticks, before, latest);
+        }
         for tick in &self.ticks[before..] {
             heard.note(tick);
         }
+        self.counts.add(frame.venue, &outcome);
         if let Outcome::Rejected(rejection) = outcome {
             self.send_rejected(frame.venue.as_str(), rejection.stream, rejection.reason, payload, frame.line, known_at);
         }
@@ -249,6 +255,18 @@ impl Reading {
         // The collector is gone only when the run is being torn down.
         let _ = self.parsing.rejected.send(Output::Rejected(row));
     }
+}
+
+/// Drops the ticks that are ahead of their arrival; the frame counts as refused.
+#[cold]
+fn drop_ahead(ticks: &mut Vec<Tick>, before: usize, latest: i64) -> Outcome {
+    let stream = ticks[before..].iter().find(|tick| tick.ts() > latest).map_or("", Tick::stream);
+    let mut at = 0;
+    ticks.retain(|tick| {
+        at += 1;
+        at <= before || tick.ts() <= latest
+    });
+    Outcome::Rejected(Rejection { stream, reason: "event time more than ahead_ms_max after arrival" })
 }
 
 impl Heard {
