@@ -161,6 +161,7 @@ impl Price {
     }
 
     /// Price × quantity, saturating.
+    #[inline]
     #[must_use]
     pub fn notional(self, qty: Quantity) -> Notional {
         Notional(i128::from(self.0).saturating_mul(qty.0))
@@ -211,11 +212,13 @@ macro_rules! saturating_sums {
     ($($name:ident),*) => {$(
         impl std::ops::Add for $name {
             type Output = Self;
+            #[inline]
             fn add(self, other: Self) -> Self {
                 Self(self.0.saturating_add(other.0))
             }
         }
         impl std::ops::AddAssign for $name {
+            #[inline]
             fn add_assign(&mut self, other: Self) {
                 *self = *self + other;
             }

@@ -2,6 +2,7 @@
 //!
 //! Venues send numbers as strings, sometimes as numbers, and add fields without notice. So a field is a [`Text`] (any JSON
 //! value, unread) and [`wire!`] makes message types that skip what they know to be useless and count what they don't know.
+//! Nearly all messages are read in one pass by [`scan`]; what it leaves undecided goes through sonic-rs.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -11,53 +12,99 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visi
 use sonic_rs::LazyValue;
 
 use super::reason;
+use super::scan::{self, Fill, Scan};
 
 /// Real messages nest five deep.
 const DEPTH_MAX: usize = 64;
 
 /// An unread JSON value. Absent, `null` and `""` are the same to us: not said.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Text<'a>(Cow<'a, str>);
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Text<'a> {
+    json: &'a str,
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Form {
+    #[default]
+    Unsaid,
+    /// A string without escapes.
+    Plain,
+    Escaped,
+    /// No string.
+    Bare,
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LazyValue::deserialize(deserializer).map(|value| Self(value.as_raw_cow()))
+        LazyValue::deserialize(deserializer).and_then(|value| Self::lazy(&value).ok_or_else(|| D::Error::custom("not borrowed")))
     }
 }
 
 impl<'a> Text<'a> {
+    /// What sonic-rs found; it borrows from what was parsed.
+    fn lazy(value: &LazyValue<'a>) -> Option<Self> {
+        let Cow::Borrowed(json) = value.as_raw_cow() else { return None };
+        let is_string = json.starts_with('"');
+        let text = Self::scanned(json, is_string);
+        let escaped = is_string && json.as_bytes().contains(&b'\\');
+        Some(if escaped { Self { form: Form::Escaped, ..text } } else { text })
+    }
+
+    /// A value as it came, and whether it is a string (without escapes).
+    #[inline]
+    pub fn scanned(json: &'a str, is_string: bool) -> Self {
+        let form = match (is_string, json.len()) {
+            (true, 2) => Form::Unsaid,
+            (true, _) => Form::Plain,
+            (false, 4) if json == "null" => Form::Unsaid,
+            (false, _) => Form::Bare,
+        };
+        Self { json, form }
+    }
+
     /// The JSON as it came (`""` if absent).
-    pub fn json(&self) -> &str {
-        &self.0
+    pub fn json(&self) -> &'a str {
+        self.json
     }
 
     /// What it says: a string's content, or a number's digits.
-    pub fn said(&self) -> Option<Cow<'_, [u8]>> {
-        let raw = self.0.as_bytes();
-        match raw {
-            [] | b"null" | b"\"\"" => None,
-            [b'"', content @ .., b'"'] if !content.contains(&b'\\') => Some(Cow::Borrowed(content)),
-            [b'"', ..] => match sonic_rs::from_str::<String>(&self.0) {
+    #[inline]
+    pub fn said(&self) -> Option<Cow<'a, [u8]>> {
+        match (self.form, self.json.as_bytes()) {
+            (Form::Unsaid, _) => None,
+            (Form::Plain, [_, content @ .., _]) => Some(Cow::Borrowed(content)),
+            (Form::Escaped, raw) => match sonic_rs::from_str::<String>(self.json) {
                 Ok(text) if text.is_empty() => None,
                 Ok(text) => Some(Cow::Owned(text.into_bytes())),
                 Err(_) => Some(Cow::Borrowed(raw)),
             },
-            _ => Some(Cow::Borrowed(raw)),
+            (_, raw) => Some(Cow::Borrowed(raw)),
         }
     }
 
     /// Whether it says exactly this.
+    #[inline]
     pub fn is(&self, expected: &str) -> bool {
         self.said().is_some_and(|said| *said == *expected.as_bytes())
     }
 
     /// A whole number without sign.
+    #[inline]
     pub fn integer(&self) -> Option<Result<u64, ()>> {
         self.said().map(|said| digits(&said))
     }
 }
 
 fn digits(text: &[u8]) -> Result<u64, ()> {
+    if let 8..=16 = text.len()
+        && let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk())
+    {
+        let more = text.len() - 8; // digits of `tail` that are not in `head`
+        let tail_mask = if more == 0 { 0 } else { u64::MAX << (64 - 8 * more) };
+        let (head, tail) = (eight_digits(*head, u64::MAX).ok_or(())?, eight_digits(*tail, tail_mask).ok_or(())?);
+        return Ok(head * POWERS[more] + tail);
+    }
     if text.is_empty() || text.len() > 20 {
         return Err(());
     }
@@ -65,6 +112,21 @@ fn digits(text: &[u8]) -> Result<u64, ()> {
         b'0'..=b'9' => value.checked_mul(10).and_then(|v| v.checked_add(u64::from(byte - b'0'))).ok_or(()),
         _ => Err(()),
     })
+}
+
+const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that eight digits make, those outside the mask counted as 0: neighbours are put together to pairs, pairs to fours.
+#[inline]
+fn eight_digits(text: [u8; 8], mask: u64) -> Option<u64> {
+    let values = u64::from_le_bytes(text) ^ 0x3030_3030_3030_3030;
+    if (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    let ones = values & mask;
+    let pairs = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
 }
 
 /// The first N values of a JSON array; what follows is ignored.
@@ -80,7 +142,7 @@ impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Row<'a, N> {
                 f.write_str("an array")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut row = [const { Text(Cow::Borrowed("")) }; N];
+                let mut row = [Text::default(); N];
                 for slot in &mut row {
                     *slot = seq.next_element()?.ok_or_else(|| A::Error::custom("too few values"))?;
                 }
@@ -89,6 +151,19 @@ impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Row<'a, N> {
             }
         }
         deserializer.deserialize_seq(Values(PhantomData))
+    }
+}
+
+impl<const N: usize> Default for Row<'_, N> {
+    fn default() -> Self {
+        Self([Text::default(); N])
+    }
+}
+
+/// Rows come by the hundred in answers to requests, which are rare.
+impl<'a, const N: usize> Fill<'a> for Row<'a, N> {
+    fn fill(&mut self, _scan: &mut Scan<'a>) -> Option<()> {
+        None
     }
 }
 
@@ -133,6 +208,28 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Wrapped<T> {
     }
 }
 
+impl<'a, T: Fill<'a>> Fill<'a> for Wrapped<T> {
+    #[inline]
+    fn fill(&mut self, scan: &mut Scan<'a>) -> Option<()> {
+        self.unknown = 0;
+        scan.take(b'{')?;
+        loop {
+            match scan.key()?.name {
+                b"data" => self.data.fill(scan)?,
+                b"stream" => scan.skip()?,
+                _ => {
+                    self.unknown += 1;
+                    scan.skip()?;
+                }
+            }
+            match scan.next()? {
+                b',' => {}
+                end => return (end == b'}').then_some(()),
+            }
+        }
+    }
+}
+
 /// A message type: fields that are used (`name = "wire name"`), fields known to be of no use, and a count of all others.
 macro_rules! wire {
     ($(#[$meta:meta])* struct $name:ident { $($field:ident : $type:ty = $key:literal),* $(,)? } ignored { $($ignored:literal)* }) => {
@@ -142,6 +239,33 @@ macro_rules! wire {
             $(pub $field: $type,)*
             /// Fields that this type does not name.
             pub unknown: u64,
+        }
+
+        impl<'a> $crate::feeds::scan::Fill<'a> for $name<'a> {
+            #[inline]
+            fn fill(&mut self, scan: &mut $crate::feeds::scan::Scan<'a>) -> Option<()> {
+                use $crate::feeds::scan::{Fill, key_word};
+                *self = Self::default();
+                scan.take(b'{')?;
+                loop {
+                    let key = scan.key()?;
+                    // Eight bytes tell short names apart; long ones are compared.
+                    match key.word {
+                        $(word if word == const { key_word($key.as_bytes()) }
+                            && ($key.len() < 8 || key.name == $key.as_bytes()) => Fill::fill(&mut self.$field, scan)?,)*
+                        $(word if word == const { key_word($ignored.as_bytes()) }
+                            && ($ignored.len() < 8 || key.name == $ignored.as_bytes()) => scan.skip()?,)*
+                        _ => {
+                            self.unknown += 1;
+                            scan.skip()?;
+                        }
+                    }
+                    match scan.next()? {
+                        b',' => {}
+                        end => return (end == b'}').then_some(()),
+                    }
+                }
+            }
         }
 
         impl<'de: 'a, 'a> serde::Deserialize<'de> for $name<'a> {
@@ -196,11 +320,20 @@ macro_rules! wire {
 }
 pub(super) use wire;
 
+/// The payload as text.
+#[inline]
+pub(super) fn utf8(payload: &[u8]) -> Result<&str, &'static str> {
+    std::str::from_utf8(payload).map_err(|_| reason::UTF8)
+}
+
 /// The payload as text, if it can be parsed without harm: UTF-8, and not nested so deep that a recursive parser would
 /// run out of stack.
 pub(super) fn text(payload: &[u8]) -> Result<&str, &'static str> {
-    let text = std::str::from_utf8(payload).map_err(|_| reason::UTF8)?;
-    if payload.len() > DEPTH_MAX && depth(payload) > DEPTH_MAX { Err(reason::DEPTH) } else { Ok(text) }
+    utf8(payload).and_then(|json| not_deep(json).map(|()| json))
+}
+
+fn not_deep(json: &str) -> Result<(), &'static str> {
+    if json.len() > DEPTH_MAX && depth(json.as_bytes()) > DEPTH_MAX { Err(reason::DEPTH) } else { Ok(()) }
 }
 
 /// How deep brackets nest outside strings.
@@ -225,8 +358,24 @@ fn depth(payload: &[u8]) -> usize {
     deepest
 }
 
-/// Parses JSON into a message type.
-pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, &'static str> {
+/// Parses a whole frame, whose depth is unknown, into a message.
+#[inline]
+pub(super) fn read_frame<'a, T: Deserialize<'a> + Fill<'a>>(json: &'a str, into: &mut T) -> Result<(), &'static str> {
+    match scan::whole(json, into) {
+        Some(()) => Ok(()),
+        None => not_deep(json).and_then(|()| read_slowly(json)).map(|message| *into = message),
+    }
+}
+
+/// Parses JSON, known not to be deep, into a message type.
+pub(super) fn read<'a, T: Deserialize<'a> + Fill<'a>>(json: &'a str) -> Result<T, &'static str> {
+    let mut message = T::default();
+    scan::whole(json, &mut message).map_or_else(|| read_slowly(json), |()| Ok(message))
+}
+
+#[cold]
+#[inline(never)]
+fn read_slowly<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, &'static str> {
     sonic_rs::from_str(json).map_err(|e| if e.is_unmatched_type() { reason::JSON_TYPE } else { reason::JSON })
 }
 
@@ -235,8 +384,6 @@ pub(super) fn items<'a>(json: &'a str) -> impl Iterator<Item = Result<Text<'a>, 
     let is_array = json.trim_start().starts_with('[');
     let array = is_array.then(|| sonic_rs::to_array_iter(json));
     let no_array = (!is_array).then_some(Err(if json.is_empty() { reason::MISSING } else { reason::JSON_TYPE }));
-    no_array.into_iter().chain(array.into_iter().flatten().map(|item| match item {
-        Ok(value) => Ok(Text(value.as_raw_cow())),
-        Err(_) => Err(reason::JSON),
-    }))
+    let items = array.into_iter().flatten().map(|item| item.ok().and_then(|value| Text::lazy(&value)).ok_or(reason::JSON));
+    no_array.into_iter().chain(items)
 }

@@ -9,6 +9,7 @@ use dataflows::model::{
 use serde::Deserialize;
 
 use super::super::check::{self, Arrival};
+use super::super::scan::Fill;
 use super::super::symbols::Symbols;
 use super::super::wire::{self, Text, Wrapped};
 use super::super::{Outcome, ParseContext, Parser, Rejection, reason, tally::Tally};
@@ -42,7 +43,7 @@ impl Parser for BinanceUsdm {
             Direction::Http => self.rest(payload, arrival, ticks),
             Direction::In => match peek(payload) {
                 Some((event, _)) if let Some(name) = useless(event) => Outcome::Skipped(name),
-                Some((event, wrapped)) if is_used(event) => match wire::text(payload) {
+                Some((event, wrapped)) if is_used(event) => match wire::utf8(payload) {
                     Ok(json) => self.event(event, json, wrapped, arrival, ticks),
                     Err(reason) => Outcome::Rejected(Rejection { stream: name_of(event), reason }),
                 },
@@ -230,20 +231,15 @@ impl BinanceUsdm {
     /// Reads one message and has its ticks taken from it.
     fn one<'a, M, F>(&mut self, stream: &'static str, json: &'a str, wrapped: bool, take: F) -> Outcome
     where
-        M: Deserialize<'a> + Default,
+        M: Deserialize<'a> + Fill<'a>,
         F: FnOnce(&mut Self, &M, &mut Tally),
     {
-        let message = if wrapped {
-            wire::read::<Wrapped<M>>(json).map(|w| {
-                self.unknown_fields += w.unknown;
-                w.data
-            })
-        } else {
-            wire::read::<M>(json)
-        };
         let mut tally = Tally::new(stream);
-        if let Some(message) = tally.note(message) {
-            take(self, &message, &mut tally);
+        let mut message = Wrapped::<M>::default();
+        let read = if wrapped { wire::read_frame(json, &mut message) } else { wire::read_frame(json, &mut message.data) };
+        if tally.note(read).is_some() {
+            self.unknown_fields += message.unknown;
+            take(self, &message.data, &mut tally);
         }
         tally.outcome("unknown message type")
     }
