@@ -11,40 +11,43 @@ const NESTED_MAX: usize = 8;
 /// Longer runs of digits are somebody's joke.
 const DIGITS_MAX: usize = 40;
 
-/// A place in a message.
-pub(super) struct Scan<'a> {
-    json: &'a str,
-    at: usize,
-}
+/// A place in a message: what is left of it.
+pub(super) struct Scan<'a>(&'a [u8]);
 
 /// What can be filled from a message.
 pub(super) trait Fill<'a>: Default {
-    /// Takes the value at hand, whatever was there before. `None`: not certainly well-formed, or not of this type.
+    /// Takes the value at hand; `self` must be the default. `None`: not certainly well-formed, or not of this type.
     fn fill(&mut self, scan: &mut Scan<'a>) -> Option<()>;
+
+    /// As [`Fill::fill`], whatever was there before: of two fields of one name the last counts.
+    #[inline]
+    fn refill(&mut self, scan: &mut Scan<'a>) -> Option<()> {
+        *self = Self::default();
+        self.fill(scan)
+    }
 }
 
 impl<'a> Fill<'a> for Text<'a> {
     #[inline]
     fn fill(&mut self, scan: &mut Scan<'a>) -> Option<()> {
-        let from = scan.at;
-        let scalar = scan.value(0)?;
-        *self = Text::scanned(scan.json.get(from..scan.at)?, scalar == Scalar::String);
+        *self = scan.text()?;
         Some(())
+    }
+
+    #[inline]
+    fn refill(&mut self, scan: &mut Scan<'a>) -> Option<()> {
+        self.fill(scan)
     }
 }
 
 impl<'a, T: Fill<'a>> Fill<'a> for Vec<T> {
     fn fill(&mut self, scan: &mut Scan<'a>) -> Option<()> {
-        self.clear();
         scan.take(b'[')?;
         loop {
-            let mut item = T::default();
-            item.fill(scan)?;
-            self.push(item);
-            match scan.next()? {
-                b',' => {}
-                b']' => return Some(()),
-                _ => return None,
+            self.push(T::default());
+            self.last_mut()?.fill(scan)?;
+            if scan.ends(b']')? {
+                return Some(());
             }
         }
     }
@@ -66,27 +69,32 @@ pub(super) const fn key_word(name: &[u8]) -> u64 {
     word
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scalar {
-    String,
-    Other,
-}
-
-/// Fills `into` from a whole message. `None`: undecided, and `into` holds anything.
+/// Fills `into`, which must be the default, from a whole message. `None`: undecided, and `into` holds anything.
 #[inline]
-pub(super) fn whole<'a, T: Fill<'a>>(json: &'a str, into: &mut T) -> Option<()> {
+pub(super) fn whole<'a, T: Fill<'a>>(json: &'a [u8], into: &mut T) -> Option<()> {
     #[cfg(test)]
     if tests::UNUSED.get() {
         return None;
     }
-    let mut scan = Scan { json, at: 0 };
+    if !is_plain(json) {
+        return None;
+    }
+    let mut scan = Scan(json);
     into.fill(&mut scan)?;
-    if scan.at != json.len() {
+    if !scan.0.is_empty() {
         return None;
     }
     #[cfg(test)]
     tests::TAKEN.set(tests::TAKEN.get() + 1);
     Some(())
+}
+
+/// Printable ASCII without backslashes: then a string ends at the next quote, and nothing in it needs a look. This loop is
+/// vectorised (bytes from 0x80 on are negative).
+fn is_plain(json: &[u8]) -> bool {
+    let is_odd = |byte: u8| byte.cast_signed() < 0x20 || byte == b'\\';
+    let (chunks, rest) = json.as_chunks::<32>();
+    chunks.iter().all(|chunk| !chunk.iter().fold(false, |odd, &byte| odd | is_odd(byte))) && !rest.iter().any(|&b| is_odd(b))
 }
 
 impl<'a> Scan<'a> {
@@ -98,138 +106,163 @@ impl<'a> Scan<'a> {
 
     /// Takes any byte.
     #[inline]
-    pub fn next(&mut self) -> Option<u8> {
-        let byte = *self.json.as_bytes().get(self.at)?;
-        self.at += 1;
+    fn next(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
         Some(byte)
+    }
+
+    /// Takes what follows a value: a comma, or the end of what it is in (true).
+    #[inline]
+    pub fn ends(&mut self, close: u8) -> Option<bool> {
+        match self.next()? {
+            b',' => Some(false),
+            byte if byte == close => Some(true),
+            _ => None,
+        }
     }
 
     /// Takes `"name":`.
     #[inline]
     pub fn key(&mut self) -> Option<Key<'a>> {
-        self.take(b'"')?;
-        let start = self.at;
-        let word = self.word(start);
-        let end = self.string_end()?;
-        let length = end - start;
-        let word = if length < 8 { word & ((1 << (8 * length)) - 1) } else { word };
-        self.take(b':')?;
-        Some(Key { word, name: self.json.as_bytes().get(start..end)? })
+        let [b'"', from @ ..] = self.0 else { return None };
+        if let Some(bytes) = from.first_chunk() {
+            let word = u64::from_le_bytes(*bytes);
+            let quotes = zeros(word ^ QUOTES);
+            if quotes != 0 {
+                let below = ((quotes & quotes.wrapping_neg()) >> 7).wrapping_sub(1); // the bytes before the first quote
+                let (name, rest) = from.split_at_checked(quotes.trailing_zeros() as usize / 8)?;
+                let [b'"', b':', rest @ ..] = rest else { return None };
+                self.0 = rest;
+                return Some(Key { word: word & below, name });
+            }
+        }
+        self.long_key(from)
+    }
+
+    fn long_key(&mut self, from: &'a [u8]) -> Option<Key<'a>> {
+        let (name, rest) = from.split_at_checked(quote(from)?)?;
+        let [b'"', b':', rest @ ..] = rest else { return None };
+        self.0 = rest;
+        Some(Key { word: key_word(name), name })
+    }
+
+    /// Takes a value.
+    #[inline]
+    fn text(&mut self) -> Option<Text<'a>> {
+        let all = self.0;
+        if let [b'"', content @ ..] = all {
+            let (text, rest) = all.split_at_checked(quote(content)? + 2)?;
+            self.0 = rest;
+            return Some(Text::scanned(text, true));
+        }
+        self.skip()?;
+        let (text, _) = all.split_at_checked(all.len() - self.0.len())?;
+        Some(Text::scanned(text, false))
     }
 
     /// Passes a value over.
     #[inline]
     pub fn skip(&mut self) -> Option<()> {
-        self.value(0).map(drop)
+        self.value(0)
     }
 
-    #[inline]
-    fn value(&mut self, depth: usize) -> Option<Scalar> {
+    fn value(&mut self, depth: usize) -> Option<()> {
         match self.next()? {
             b'"' => {
-                self.string_end()?;
-                return Some(Scalar::String);
+                self.0 = self.0.get(quote(self.0)? + 1..)?;
+                Some(())
             }
-            first @ (b'0'..=b'9' | b'-') => self.number(first)?,
-            b't' => self.literal(b"rue")?,
-            b'f' => self.literal(b"alse")?,
-            b'n' => self.literal(b"ull")?,
-            open => self.nested(open, depth)?,
+            first @ (b'0'..=b'9' | b'-') => self.number(first),
+            b't' => self.literal(*b"rue"),
+            b'f' => self.literal(*b"alse"),
+            b'n' => self.literal(*b"ull"),
+            b'{' => self.nested(b'}', depth),
+            b'[' => self.nested(b']', depth),
+            _ => None,
         }
-        Some(Scalar::Other)
     }
 
-    fn nested(&mut self, open: u8, depth: usize) -> Option<()> {
-        let close = match open {
-            b'{' => b'}',
-            b'[' => b']',
-            _ => return None,
-        };
+    fn nested(&mut self, close: u8, depth: usize) -> Option<()> {
         if depth == NESTED_MAX {
             return None;
         }
-        if self.json.as_bytes().get(self.at) == Some(&close) {
-            self.at += 1;
+        if let [first, rest @ ..] = self.0
+            && *first == close
+        {
+            self.0 = rest;
             return Some(());
         }
         loop {
-            if open == b'{' {
+            if close == b'}' {
                 self.key()?;
             }
             self.value(depth + 1)?;
-            match self.next()? {
-                b',' => {}
-                end => return (end == close).then_some(()),
+            if self.ends(close)? {
+                return Some(());
             }
         }
     }
 
     #[inline]
-    fn literal(&mut self, rest: &[u8]) -> Option<()> {
-        let is_it = self.json.as_bytes().get(self.at..)?.starts_with(rest);
-        self.at += rest.len();
-        is_it.then_some(())
+    fn literal<const N: usize>(&mut self, expected: [u8; N]) -> Option<()> {
+        let (found, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        (*found == expected).then_some(())
     }
 
-    /// `first` was taken.
+    /// `first` was taken. An exponent is refused by what must come next.
     #[inline]
     fn number(&mut self, first: u8) -> Option<()> {
         let first = if first == b'-' { self.next()? } else { first };
-        let more = self.digits();
+        let more = self.digits()?;
         if !first.is_ascii_digit() || more > DIGITS_MAX || (first == b'0' && more > 0) {
             return None;
         }
-        if self.json.as_bytes().get(self.at) == Some(&b'.') {
-            self.at += 1;
-            let fraction = self.digits();
-            return (fraction > 0 && fraction <= DIGITS_MAX).then_some(()); // an exponent is refused by what comes next
-        }
-        Some(())
+        let [b'.', fraction @ ..] = self.0 else { return Some(()) };
+        self.0 = fraction;
+        (1..=DIGITS_MAX).contains(&self.digits()?).then_some(())
     }
 
     /// Takes digits, eight at a time.
     #[inline]
-    fn digits(&mut self) -> usize {
-        let start = self.at;
-        loop {
-            let values = self.word(self.at) ^ (ONES * b'0' as u64);
+    fn digits(&mut self) -> Option<usize> {
+        let from = self.0;
+        let mut length = 0;
+        for bytes in from.as_chunks().0 {
+            let values = u64::from_le_bytes(*bytes) ^ (ONES * b'0' as u64);
             let others = (values.wrapping_add(ONES * 0x76) | values) & HIGHS; // the lowest mark is at the first other byte
             if others != 0 {
-                self.at += others.trailing_zeros() as usize / 8;
-                return self.at - start;
+                length += others.trailing_zeros() as usize / 8;
+                self.0 = from.get(length..)?;
+                return Some(length);
             }
-            self.at += 8;
+            length += 8;
         }
+        length += from.get(length..)?.iter().position(|byte| !byte.is_ascii_digit())?;
+        self.0 = from.get(length..)?;
+        Some(length)
     }
+}
 
-    /// Takes a string's content and its closing quote, eight bytes at a time. The content's end.
-    #[inline]
-    fn string_end(&mut self) -> Option<usize> {
-        loop {
-            let word = self.word(self.at);
-            let special = zeros(word ^ (ONES * b'"' as u64))
-                | zeros(word ^ (ONES * b'\\' as u64))
-                | (word.wrapping_sub(ONES * 0x20) & !word & HIGHS);
-            if special != 0 {
-                let end = self.at + special.trailing_zeros() as usize / 8;
-                self.at = end;
-                self.take(b'"')?;
-                return Some(end);
-            }
-            self.at += 8;
+/// Where the next quote is, looking at eight bytes at a time.
+#[inline]
+fn quote(from: &[u8]) -> Option<usize> {
+    let (chunks, rest) = from.as_chunks();
+    let mut length = 0;
+    for bytes in chunks {
+        let quotes = zeros(u64::from_le_bytes(*bytes) ^ QUOTES);
+        if quotes != 0 {
+            return Some(length + quotes.trailing_zeros() as usize / 8);
         }
+        length += 8;
     }
-
-    /// Eight bytes from there on, the first lowest. Beyond the message's end they are 0, which ends strings and numbers.
-    #[inline]
-    fn word(&self, at: usize) -> u64 {
-        let rest = self.json.as_bytes().get(at..).unwrap_or_default();
-        rest.first_chunk().map_or_else(|| key_word(rest), |bytes| u64::from_le_bytes(*bytes))
-    }
+    Some(length + rest.iter().position(|&byte| byte == b'"')?)
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
+const QUOTES: u64 = ONES * b'"' as u64;
 
 /// Marks bytes that are 0. Marks above the lowest may be wrong.
 #[inline]

@@ -18,68 +18,70 @@ use super::scan::{self, Fill, Scan};
 const DEPTH_MAX: usize = 64;
 
 /// An unread JSON value. Absent, `null` and `""` are the same to us: not said.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Text<'a> {
-    json: &'a str,
+    json: &'a [u8],
     form: Form,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum Form {
     #[default]
     Unsaid,
     /// A string without escapes.
     Plain,
-    Escaped,
     /// No string.
     Bare,
+    /// With escapes somewhere: sonic-rs lends it too briefly to borrow it, so here it is instead of in `json`.
+    Escaped(Box<Escaped>),
 }
+
+#[derive(Debug)]
+struct Escaped(String);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LazyValue::deserialize(deserializer).and_then(|value| Self::lazy(&value).ok_or_else(|| D::Error::custom("not borrowed")))
+        LazyValue::deserialize(deserializer).map(|value| Self::lazy(&value))
     }
 }
 
 impl<'a> Text<'a> {
-    /// What sonic-rs found; it borrows from what was parsed.
-    fn lazy(value: &LazyValue<'a>) -> Option<Self> {
-        let Cow::Borrowed(json) = value.as_raw_cow() else { return None };
-        let is_string = json.starts_with('"');
-        let text = Self::scanned(json, is_string);
-        let escaped = is_string && json.as_bytes().contains(&b'\\');
-        Some(if escaped { Self { form: Form::Escaped, ..text } } else { text })
+    /// What sonic-rs found.
+    fn lazy(value: &LazyValue<'a>) -> Self {
+        match value.as_raw_cow() {
+            Cow::Borrowed(json) if !json.contains('\\') => Self::scanned(json.as_bytes(), json.starts_with('"')),
+            json => Self { json: b"", form: Form::Escaped(Box::new(Escaped(json.into_owned()))) },
+        }
     }
 
     /// A value as it came, and whether it is a string (without escapes).
     #[inline]
-    pub fn scanned(json: &'a str, is_string: bool) -> Self {
+    pub fn scanned(json: &'a [u8], is_string: bool) -> Self {
         let form = match (is_string, json.len()) {
             (true, 2) => Form::Unsaid,
             (true, _) => Form::Plain,
-            (false, 4) if json == "null" => Form::Unsaid,
+            (false, 4) if json == b"null" => Form::Unsaid,
             (false, _) => Form::Bare,
         };
         Self { json, form }
     }
 
     /// The JSON as it came (`""` if absent).
-    pub fn json(&self) -> &'a str {
-        self.json
+    pub fn json(&self) -> &str {
+        match &self.form {
+            Form::Escaped(raw) => &raw.0,
+            _ => std::str::from_utf8(self.json).unwrap_or_default(), // both ways of reading let only UTF-8 through
+        }
     }
 
     /// What it says: a string's content, or a number's digits.
     #[inline]
-    pub fn said(&self) -> Option<Cow<'a, [u8]>> {
-        match (self.form, self.json.as_bytes()) {
+    pub fn said(&self) -> Option<Cow<'_, [u8]>> {
+        match (&self.form, self.json) {
             (Form::Unsaid, _) => None,
             (Form::Plain, [_, content @ .., _]) => Some(Cow::Borrowed(content)),
-            (Form::Escaped, raw) => match sonic_rs::from_str::<String>(self.json) {
-                Ok(text) if text.is_empty() => None,
-                Ok(text) => Some(Cow::Owned(text.into_bytes())),
-                Err(_) => Some(Cow::Borrowed(raw)),
-            },
-            (_, raw) => Some(Cow::Borrowed(raw)),
+            (Form::Escaped(raw), _) => raw.said(),
+            (_, json) => Some(Cow::Borrowed(json)),
         }
     }
 
@@ -93,6 +95,16 @@ impl<'a> Text<'a> {
     #[inline]
     pub fn integer(&self) -> Option<Result<u64, ()>> {
         self.said().map(|said| digits(&said))
+    }
+}
+
+impl Escaped {
+    #[cold]
+    fn said(&self) -> Option<Cow<'_, [u8]>> {
+        match self.0.starts_with('"').then(|| sonic_rs::from_str::<String>(&self.0)) {
+            Some(Ok(text)) => (!text.is_empty()).then(|| Cow::Owned(text.into_bytes())),
+            _ => Some(Cow::Borrowed(self.0.as_bytes())),
+        }
     }
 }
 
@@ -142,7 +154,7 @@ impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Row<'a, N> {
                 f.write_str("an array")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut row = [Text::default(); N];
+                let mut row = [const { Text { json: b"", form: Form::Unsaid } }; N];
                 for slot in &mut row {
                     *slot = seq.next_element()?.ok_or_else(|| A::Error::custom("too few values"))?;
                 }
@@ -156,7 +168,7 @@ impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Row<'a, N> {
 
 impl<const N: usize> Default for Row<'_, N> {
     fn default() -> Self {
-        Self([Text::default(); N])
+        Self([const { Text { json: b"", form: Form::Unsaid } }; N])
     }
 }
 
@@ -211,20 +223,23 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Wrapped<T> {
 impl<'a, T: Fill<'a>> Fill<'a> for Wrapped<T> {
     #[inline]
     fn fill(&mut self, scan: &mut Scan<'a>) -> Option<()> {
-        self.unknown = 0;
+        let mut is_first = true;
         scan.take(b'{')?;
         loop {
             match scan.key()?.name {
-                b"data" => self.data.fill(scan)?,
                 b"stream" => scan.skip()?,
+                b"data" if is_first => {
+                    is_first = false;
+                    self.data.fill(scan)?;
+                }
+                b"data" => self.data.refill(scan)?,
                 _ => {
                     self.unknown += 1;
                     scan.skip()?;
                 }
             }
-            match scan.next()? {
-                b',' => {}
-                end => return (end == b'}').then_some(()),
+            if scan.ends(b'}')? {
+                return Some(());
             }
         }
     }
@@ -245,14 +260,13 @@ macro_rules! wire {
             #[inline]
             fn fill(&mut self, scan: &mut $crate::feeds::scan::Scan<'a>) -> Option<()> {
                 use $crate::feeds::scan::{Fill, key_word};
-                *self = Self::default();
                 scan.take(b'{')?;
                 loop {
                     let key = scan.key()?;
                     // Eight bytes tell short names apart; long ones are compared.
                     match key.word {
                         $(word if word == const { key_word($key.as_bytes()) }
-                            && ($key.len() < 8 || key.name == $key.as_bytes()) => Fill::fill(&mut self.$field, scan)?,)*
+                            && ($key.len() < 8 || key.name == $key.as_bytes()) => Fill::refill(&mut self.$field, scan)?,)*
                         $(word if word == const { key_word($ignored.as_bytes()) }
                             && ($ignored.len() < 8 || key.name == $ignored.as_bytes()) => scan.skip()?,)*
                         _ => {
@@ -260,9 +274,8 @@ macro_rules! wire {
                             scan.skip()?;
                         }
                     }
-                    match scan.next()? {
-                        b',' => {}
-                        end => return (end == b'}').then_some(()),
+                    if scan.ends(b'}')? {
+                        return Some(());
                     }
                 }
             }
@@ -320,20 +333,18 @@ macro_rules! wire {
 }
 pub(super) use wire;
 
-/// The payload as text.
+/// What follows this beginning (`strip_prefix`, whose comparison of a constant is not inlined).
 #[inline]
-pub(super) fn utf8(payload: &[u8]) -> Result<&str, &'static str> {
-    std::str::from_utf8(payload).map_err(|_| reason::UTF8)
+pub(super) fn after<'a, const N: usize>(text: &'a [u8], beginning: &[u8; N]) -> Option<&'a [u8]> {
+    let (found, rest) = text.split_first_chunk()?;
+    (found == beginning).then_some(rest)
 }
 
 /// The payload as text, if it can be parsed without harm: UTF-8, and not nested so deep that a recursive parser would
 /// run out of stack.
 pub(super) fn text(payload: &[u8]) -> Result<&str, &'static str> {
-    utf8(payload).and_then(|json| not_deep(json).map(|()| json))
-}
-
-fn not_deep(json: &str) -> Result<(), &'static str> {
-    if json.len() > DEPTH_MAX && depth(json.as_bytes()) > DEPTH_MAX { Err(reason::DEPTH) } else { Ok(()) }
+    let text = std::str::from_utf8(payload).map_err(|_| reason::UTF8)?;
+    if payload.len() > DEPTH_MAX && depth(payload) > DEPTH_MAX { Err(reason::DEPTH) } else { Ok(text) }
 }
 
 /// How deep brackets nest outside strings.
@@ -358,19 +369,19 @@ fn depth(payload: &[u8]) -> usize {
     deepest
 }
 
-/// Parses a whole frame, whose depth is unknown, into a message.
+/// Parses a whole frame, of which nothing is known yet, into a message; `into` must be the default.
 #[inline]
-pub(super) fn read_frame<'a, T: Deserialize<'a> + Fill<'a>>(json: &'a str, into: &mut T) -> Result<(), &'static str> {
-    match scan::whole(json, into) {
+pub(super) fn read_frame<'a, T: Deserialize<'a> + Fill<'a>>(payload: &'a [u8], into: &mut T) -> Result<(), &'static str> {
+    match scan::whole(payload, into) {
         Some(()) => Ok(()),
-        None => not_deep(json).and_then(|()| read_slowly(json)).map(|message| *into = message),
+        None => text(payload).and_then(read_slowly).map(|message| *into = message),
     }
 }
 
 /// Parses JSON, known not to be deep, into a message type.
 pub(super) fn read<'a, T: Deserialize<'a> + Fill<'a>>(json: &'a str) -> Result<T, &'static str> {
     let mut message = T::default();
-    scan::whole(json, &mut message).map_or_else(|| read_slowly(json), |()| Ok(message))
+    scan::whole(json.as_bytes(), &mut message).map_or_else(|| read_slowly(json), |()| Ok(message))
 }
 
 #[cold]
@@ -384,6 +395,6 @@ pub(super) fn items<'a>(json: &'a str) -> impl Iterator<Item = Result<Text<'a>, 
     let is_array = json.trim_start().starts_with('[');
     let array = is_array.then(|| sonic_rs::to_array_iter(json));
     let no_array = (!is_array).then_some(Err(if json.is_empty() { reason::MISSING } else { reason::JSON_TYPE }));
-    let items = array.into_iter().flatten().map(|item| item.ok().and_then(|value| Text::lazy(&value)).ok_or(reason::JSON));
+    let items = array.into_iter().flatten().map(|item| item.map(|value| Text::lazy(&value)).map_err(|_| reason::JSON));
     no_array.into_iter().chain(items)
 }

@@ -58,7 +58,7 @@ impl Parser for BybitLinear {
 
 /// The topic, if the frame begins with it.
 fn peek(payload: &[u8]) -> Option<&[u8]> {
-    let rest = payload.strip_prefix(br#"{"topic":""#)?;
+    let rest = wire::after(payload, br#"{"topic":""#)?;
     let topic = &rest[..memchr::memchr(b'"', &rest[..rest.len().min(128)])?];
     (!topic.contains(&b'\\')).then_some(topic)
 }
@@ -114,15 +114,11 @@ impl BybitLinear {
     fn push(&mut self, payload: &[u8], peeked: Option<Kind>, arrival: Arrival, ticks: &mut Vec<Tick>) -> Outcome {
         let stream = peeked.map_or("unknown", Kind::name);
         let rejected = |reason| Outcome::Rejected(Rejection { stream, reason });
-        let json = match wire::utf8(payload) {
-            Ok(json) => json,
-            Err(reason) => return rejected(reason),
-        };
-        if let Some(outcome) = peeked.and_then(|kind| self.push_at_once(json, kind, arrival, ticks)) {
+        if let Some(outcome) = peeked.and_then(|kind| self.push_at_once(payload, kind, arrival, ticks)) {
             return outcome;
         }
         let mut push = Push::default();
-        if let Err(reason) = wire::read_frame(json, &mut push) {
+        if let Err(reason) = wire::read_frame(payload, &mut push) {
             return rejected(reason);
         }
         self.unknown_fields += push.unknown;
@@ -143,7 +139,8 @@ impl BybitLinear {
         match kind {
             Kind::Useless(name) => return Outcome::Skipped(name),
             Kind::Trades => {
-                let items = wire::items(push.data.json()).map(|item| item.and_then(|item| wire::read(item.json())));
+                let items: Vec<_> = wire::items(push.data.json()).collect();
+                let items = items.iter().map(|item| item.as_ref().map_err(|r| *r).and_then(|item| wire::read(item.json())));
                 self.trades(&push.ts, items, arrival, ticks, &mut tally);
             }
             Kind::Tickers => {
@@ -167,7 +164,7 @@ impl BybitLinear {
     }
 
     /// The frequent kinds, whole in one pass. `None`: the message is written in an unusual way, nothing has been done.
-    fn push_at_once(&mut self, json: &str, kind: Kind, arrival: Arrival, ticks: &mut Vec<Tick>) -> Option<Outcome> {
+    fn push_at_once(&mut self, json: &[u8], kind: Kind, arrival: Arrival, ticks: &mut Vec<Tick>) -> Option<Outcome> {
         let mut tally = Tally::new(kind.name());
         let is_still = |topic: &Text<'_>| topic.said().is_some_and(|topic| self::kind(&topic).name() == kind.name());
         match kind {
