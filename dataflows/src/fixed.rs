@@ -47,7 +47,36 @@ pub enum DecimalError {
 ///
 /// # Errors
 /// [`DecimalError`] for anything that is not a decimal number or does not fit 10^26.
+#[inline]
 pub fn parse(text: &[u8]) -> Result<i128, DecimalError> {
+    parse_usual(text).map_or_else(|| parse_any(text), Ok)
+}
+
+/// What venues send: up to 17 digits and a point, at most 12 of them behind it. `None`: something else.
+fn parse_usual(text: &[u8]) -> Option<i128> {
+    if text.len() > 18 {
+        return None;
+    }
+    let (mut mantissa, mut point) = (0u64, text.len());
+    for (at, &byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            mantissa = mantissa * 10 + u64::from(digit);
+        } else if byte == b'.' && point == text.len() {
+            point = at;
+        } else {
+            return None;
+        }
+    }
+    let fraction = (text.len() - point).saturating_sub(1);
+    if fraction > DECIMALS as usize || point + fraction == 0 {
+        return None;
+    }
+    Some(i128::from(mantissa) * i128::from(POWERS[DECIMALS as usize - fraction]))
+}
+
+#[cold]
+fn parse_any(text: &[u8]) -> Result<i128, DecimalError> {
     let (negative, digits) = match text {
         [] => return Err(DecimalError::Empty),
         [b'-', rest @ ..] => (true, rest),
@@ -161,6 +190,7 @@ impl Price {
     }
 
     /// Price × quantity, saturating.
+    #[inline]
     #[must_use]
     pub fn notional(self, qty: Quantity) -> Notional {
         Notional(i128::from(self.0).saturating_mul(qty.0))
@@ -211,11 +241,13 @@ macro_rules! saturating_sums {
     ($($name:ident),*) => {$(
         impl std::ops::Add for $name {
             type Output = Self;
+            #[inline]
             fn add(self, other: Self) -> Self {
                 Self(self.0.saturating_add(other.0))
             }
         }
         impl std::ops::AddAssign for $name {
+            #[inline]
             fn add_assign(&mut self, other: Self) {
                 *self = *self + other;
             }
@@ -329,6 +361,13 @@ mod tests {
             let value = i128::from(digits >> cut) * i128::from(POWERS[zeros.min(18) as usize]) * if negative { -1 } else { 1 };
             let expected: f64 = format!("{value}e-{decimals}").parse().unwrap();
             proptest::prop_assert_eq!(to_f64(value, decimals), expected);
+        }
+
+        #[test]
+        fn the_usual_form_is_read_as_any_other(text in "[0-9.]{0,20}") {
+            if let Some(value) = parse_usual(text.as_bytes()) {
+                proptest::prop_assert_eq!(parse_any(text.as_bytes()), Ok(value), "{}", text);
+            }
         }
 
         #[test]

@@ -165,31 +165,31 @@ impl Hot {
     fn quantum(&mut self, ticks: Vec<Vec<Tick>>, clocks: &[Clock]) {
         let mut at = usize::MAX;
         let (mut prints, mut duplicates, mut off_book) = (0, 0, 0);
-        for tick in ticks.into_iter().flatten() {
+        for tick in ticks.iter().flatten() {
             let id = tick.instrument();
             if self.instruments.get(at).is_none_or(|known| known.id != id) {
                 let Some(found) = self.find(id) else { continue };
                 at = found;
             }
-            if self.is_too_late(at, &tick) {
+            if self.is_too_late(at, tick) {
                 continue;
             }
             let instrument = &mut self.instruments[at];
             match tick {
-                Tick::Trade(trade) if !instrument.prints.insert(&trade) => duplicates += 1,
+                Tick::Trade(trade) if !instrument.prints.insert(trade) => duplicates += 1,
                 Tick::Trade(trade) if trade.kind != TradeKind::Market => off_book += 1,
                 Tick::Trade(trade) => {
                     prints += 1;
                     if instrument.open.is_empty() {
                         self.touched.push(at);
                     }
-                    instrument.add(&trade);
+                    instrument.add(trade);
                 }
-                Tick::Liquidation(event) if !instrument.liquidations.insert(event.ts, event) => duplicates += 1,
-                Tick::Liquidation(event) => self.liquidations.push(event),
-                Tick::Kline(kline) if kline.closed => self.klines.push(*kline),
+                Tick::Liquidation(event) if !instrument.liquidations.insert(event.ts, *event) => duplicates += 1,
+                Tick::Liquidation(event) => self.liquidations.push(*event),
+                Tick::Kline(kline) if kline.closed => self.klines.push(**kline),
                 Tick::Kline(_) => {}
-                quote => self.quotes.push(quote),
+                quote => self.quotes.push(quote.clone()),
             }
         }
         self.counters.prints.fetch_add(prints, Relaxed);

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -174,20 +175,21 @@ async fn store(rows: u64, json: bool) -> anyhow::Result<()> {
 }
 
 impl Corpus {
-    fn load(&self) -> anyhow::Result<Vec<FrameBatch>> {
+    fn load(&self) -> anyhow::Result<Vec<Arc<FrameBatch>>> {
         if self.frames.is_empty() {
-            return dense_corpus(self.messages, self.symbols, 1, &[Venue::BinanceUsdm]).context("simulating frames");
+            let batches = dense_corpus(self.messages, self.symbols, 1, &[Venue::BinanceUsdm]).context("simulating frames")?;
+            return Ok(batches.into_iter().map(Arc::new).collect());
         }
         let mut reader = FrameLogReader::open(&self.frames, BatchLimits::default())?;
         let mut batches = Vec::new();
         let mut batch = FrameBatch::default();
         while reader.next_batch(&mut batch)? {
-            batches.push(std::mem::take(&mut batch));
+            batches.push(Arc::new(std::mem::take(&mut batch)));
         }
         Ok(batches)
     }
 
-    fn print(&self, batches: &[FrameBatch], figures: Vec<Figure>) -> anyhow::Result<()> {
+    fn print(&self, batches: &[Arc<FrameBatch>], figures: Vec<Figure>) -> anyhow::Result<()> {
         let frames = batches.iter().map(|batch| batch.frames.len()).sum();
         let bytes = batches.iter().flat_map(|batch| &batch.frames).map(|frame| frame.len as usize).sum();
         let corpus =
@@ -216,7 +218,7 @@ impl Corpus {
 }
 
 /// One thread: each frame through its parser, ticks thrown away.
-fn parse_rate(batches: &[FrameBatch]) -> f64 {
+fn parse_rate(batches: &[Arc<FrameBatch>]) -> f64 {
     let context = ParseContext { instruments: Instruments::default().into(), skew_ms_max: 86_400_000 };
     let mut parsers: Vec<Option<Box<dyn Parser>>> =
         Venue::ALL.into_iter().map(|venue| parser_for(venue, context.clone())).collect();
@@ -237,7 +239,7 @@ fn parse_rate(batches: &[FrameBatch]) -> f64 {
 }
 
 /// From the first batch pushed until every row is out (and, with a store, acknowledged).
-async fn pipeline_rate(batches: &[FrameBatch], workers: usize, quantum_ms: u64, with_store: bool) -> anyhow::Result<f64> {
+async fn pipeline_rate(batches: &[Arc<FrameBatch>], workers: usize, quantum_ms: u64, with_store: bool) -> anyhow::Result<f64> {
     let mut config = Config::default();
     config.engine.workers = workers;
     config.time.quantum_ms = Some(quantum_ms);
@@ -248,7 +250,7 @@ async fn pipeline_rate(batches: &[FrameBatch], workers: usize, quantum_ms: u64, 
     } else {
         None
     };
-    let copies = batches.to_vec(); // the engine keeps what it is given
+    let copies = batches.to_vec();
     let frames: usize = batches.iter().map(|batch| batch.frames.len()).sum();
     let mut pipeline = Pipeline::start(&config, Pace::Replay, store.as_ref(), false)?;
     let started = Instant::now();

@@ -10,6 +10,7 @@ mod source;
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -31,6 +32,9 @@ pub use source::ParserFactory;
 const INPUT_BATCHES_MAX: usize = 4;
 /// Messages under way to the collector.
 const OUTPUT_MESSAGES_MAX: usize = 4_096;
+
+/// Building the graph takes milliseconds; after this long the start goes on without waiting.
+const READY_MAX: Duration = Duration::from_secs(10);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -92,7 +96,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// Starts the workers.
+/// Starts the workers; they are ready for input when it returns.
 ///
 /// # Errors
 /// If there are no workers.
@@ -105,11 +109,18 @@ pub fn start(settings: Settings, instruments: Arc<Instruments>, parsers: ParserF
     let wakers = source::Wakers::new(settings.workers);
     let input = Input::new(senders, wakers.clone(), settings.quantum_ms, settings.idle_ms);
     let collector = Collector::new(from_workers);
+    let (ready, is_ready) = bounded(settings.workers);
+    let workers = settings.workers;
     let running = {
         let (accounts, counters, instruments) = (accounts.clone(), counters.clone(), instruments.clone());
-        let work = move || run(&settings, receivers, wakers, to_collector, parsers, accounts, counters, instruments);
+        let work = move || run(&settings, receivers, wakers, to_collector, ready, parsers, accounts, counters, instruments);
         std::thread::Builder::new().name("engine".into()).spawn(work).context("starting the engine's thread")?
     };
+    for _ in 0..workers {
+        if is_ready.recv_timeout(READY_MAX).is_err() {
+            break; // a worker died on the way; joining tells why
+        }
+    }
     Ok(Engine { input, collector, running: Running { workers: running, accounts, counters, instruments } })
 }
 
@@ -119,6 +130,7 @@ fn run(
     receivers: Vec<Receiver<Message>>,
     wakers: source::Wakers,
     to_collector: Sender<Output>,
+    ready: Sender<()>,
     parsers: ParserFactory,
     accounts: Arc<Accounts>,
     counters: Arc<Counters>,
@@ -160,6 +172,7 @@ fn run(
                 late_events => LateEvents, signals => Signals,
             }
         });
+        let _ = ready.send(()); // nobody waits any more: as good
         let mut told = 0;
         while !probe.done() {
             worker.step_or_park(None);

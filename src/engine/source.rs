@@ -182,11 +182,13 @@ impl Reading {
     ) {
         let mut idle = idle.iter().peekable();
         at.advance(known_at);
+        let mut last_ns = self.parsing.quantum.last_ns(at.known_at());
         for frame in &batch.frames {
-            let quantum_end = self.parsing.quantum.end_of(frame.recv_ns);
-            if quantum_end > at.known_at() {
+            if frame.recv_ns > last_ns {
+                let quantum_end = self.parsing.quantum.end_of(frame.recv_ns);
                 self.hand_over(at, emit);
                 at.advance(quantum_end);
+                last_ns = self.parsing.quantum.last_ns(quantum_end);
                 while let Some((_, venue)) = idle.next_if(|(since, _)| *since <= quantum_end) {
                     self.clocks.push(Clock::Idle(*venue));
                 }
@@ -221,6 +223,7 @@ impl Reading {
             Some(parser) => parser.parse(payload, frame.direction, frame.recv_ns, &mut self.ticks),
             None => Outcome::Skipped("venue without a parser"),
         };
+<<<<<<< HEAD
         let latest = (frame.recv_ns / 1_000_000).saturating_add(self.parsing.ahead_ms_max);
         let heard = &mut self.heard[frame.venue as usize];
         if self.ticks[before..].iter().any(|tick| tick.ts() > latest) {
@@ -228,6 +231,12 @@ impl Reading {
         }
         for tick in &self.ticks[before..] {
             heard.note(tick);
+=======
+        self.counts.add(frame.venue, &outcome);
+        if self.ticks.len() > before {
+            let heard = &mut self.heard[frame.venue as usize];
+            self.ticks[before..].iter().for_each(|tick| heard.note(tick));
+>>>>>>> speed
         }
         self.counts.add(frame.venue, &outcome);
         if let Outcome::Rejected(rejection) = outcome {
@@ -293,14 +302,25 @@ impl Heard {
 #[derive(Default)]
 struct Counts {
     frequent: Vec<(Venue, Outcome, u64)>,
+    /// Where the last one was: like follows like.
+    last: usize,
     rare: Tally,
 }
 
 impl Counts {
     #[inline]
     fn add(&mut self, venue: Venue, outcome: &Outcome) {
-        match self.frequent.iter_mut().find(|(v, o, _)| *v == venue && is_same(o, outcome)) {
-            Some((_, _, count)) => *count += 1,
+        match self.frequent.get_mut(self.last) {
+            Some((v, o, count)) if *v == venue && is_same(o, outcome) => *count += 1,
+            _ => self.add_other(venue, outcome),
+        }
+    }
+
+    fn add_other(&mut self, venue: Venue, outcome: &Outcome) {
+        let known = self.frequent.iter().position(|(v, o, _)| *v == venue && is_same(o, outcome));
+        self.last = known.unwrap_or(self.frequent.len());
+        match known {
+            Some(at) => self.frequent[at].2 += 1,
             None => self.frequent.push((venue, outcome.clone(), 1)),
         }
     }
@@ -314,6 +334,7 @@ impl Counts {
 }
 
 /// The same constants (equal names at other addresses are counted apart and meet in the sums).
+#[inline]
 fn is_same(a: &Outcome, b: &Outcome) -> bool {
     match (a, b) {
         (Outcome::Used(a), Outcome::Used(b)) | (Outcome::Skipped(a), Outcome::Skipped(b)) => std::ptr::eq(*a, *b),

@@ -7,6 +7,7 @@ mod check;
 pub mod live;
 pub mod reason;
 mod rest;
+mod scan;
 mod symbols;
 mod tally;
 mod wire;

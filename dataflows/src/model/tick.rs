@@ -206,6 +206,7 @@ pub struct Kline {
 
 impl Tick {
     /// Of which instrument.
+    #[inline]
     #[must_use]
     pub fn instrument(&self) -> InstrumentId {
         match self {
@@ -219,6 +220,7 @@ impl Tick {
     }
 
     /// Event time, UTC ms.
+    #[inline]
     #[must_use]
     pub fn ts(&self) -> i64 {
         match self {

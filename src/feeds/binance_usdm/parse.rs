@@ -9,8 +9,9 @@ use dataflows::model::{
 use serde::Deserialize;
 
 use super::super::check::{self, Arrival};
+use super::super::scan::Fill;
 use super::super::symbols::Symbols;
-use super::super::wire::{self, Text, Wrapped};
+use super::super::wire::{self, Text, Wrapped, after};
 use super::super::{Outcome, ParseContext, Parser, Rejection, reason, tally::Tally};
 use super::message::{AggTrade, Envelope, ForceOrder, KlineEvent, MarkPrice, Trade};
 use crate::frames::Direction;
@@ -42,10 +43,7 @@ impl Parser for BinanceUsdm {
             Direction::Http => self.rest(payload, arrival, ticks),
             Direction::In => match peek(payload) {
                 Some((event, _)) if let Some(name) = useless(event) => Outcome::Skipped(name),
-                Some((event, wrapped)) if is_used(event) => match wire::text(payload) {
-                    Ok(json) => self.event(event, json, wrapped, arrival, ticks),
-                    Err(reason) => Outcome::Rejected(Rejection { stream: name_of(event), reason }),
-                },
+                Some((event, wrapped)) if is_used(event) => self.event(event, payload, wrapped, arrival, ticks),
                 _ => self.unclear(payload, arrival, ticks),
             },
         }
@@ -59,32 +57,21 @@ impl Parser for BinanceUsdm {
 /// The event's type and whether it is wrapped, if the frame is written in the venue's usual order.
 fn peek(payload: &[u8]) -> Option<(&[u8], bool)> {
     let name = |rest: &'_ [u8]| memchr::memchr(b'"', &rest[..rest.len().min(32)]);
-    if let Some(rest) = payload.strip_prefix(br#"{"e":""#) {
+    if let Some(rest) = after(payload, br#"{"e":""#) {
         return Some((&rest[..name(rest)?], false));
     }
-    let stream = payload.strip_prefix(br#"{"stream":""#)?;
+    let stream = after(payload, br#"{"stream":""#)?;
     let end = memchr::memchr(b'"', &stream[..stream.len().min(128)])?;
-    let data = stream[end..].strip_prefix(br#"","data":{"#)?;
+    let data = after(&stream[end..], br#"","data":{"#)?;
     if stream[..end].ends_with(b"@bookTicker") || stream[..end] == *b"!bookTicker" {
         return Some((b"bookTicker", true));
     }
-    let rest = data.strip_prefix(br#""e":""#)?;
+    let rest = after(data, br#""e":""#)?;
     Some((&rest[..name(rest)?], true))
 }
 
 fn is_used(event: &[u8]) -> bool {
     matches!(event, b"aggTrade" | b"trade" | b"markPriceUpdate" | b"forceOrder" | b"kline")
-}
-
-fn name_of(event: &[u8]) -> &'static str {
-    match event {
-        b"aggTrade" => "aggTrade",
-        b"trade" => "trade",
-        b"markPriceUpdate" => "markPriceUpdate",
-        b"forceOrder" => "forceOrder",
-        b"kline" => "kline",
-        other => useless(other).unwrap_or("unknown message type"),
-    }
 }
 
 /// The type of event that a stream of this name must hold, if it is one that is used.
@@ -164,7 +151,7 @@ impl BinanceUsdm {
     fn named(&mut self, envelope: &Envelope<'_>, json: &str, arrival: Arrival, ticks: &mut Vec<Tick>) -> Outcome {
         if let Some(event) = envelope.event.said() {
             if is_used(&event) {
-                return self.event(&event, json, false, arrival, ticks);
+                return self.event(&event, json.as_bytes(), false, arrival, ticks);
             }
             return Outcome::Skipped(useless(&event).unwrap_or("unknown message type"));
         }
@@ -194,7 +181,7 @@ impl BinanceUsdm {
         tally.outcome(other)
     }
 
-    fn event(&mut self, event: &[u8], json: &str, wrapped: bool, arrival: Arrival, ticks: &mut Vec<Tick>) -> Outcome {
+    fn event(&mut self, event: &[u8], json: &[u8], wrapped: bool, arrival: Arrival, ticks: &mut Vec<Tick>) -> Outcome {
         match event {
             b"aggTrade" => self.one("aggTrade", json, wrapped, |parser, m: &AggTrade<'_>, tally| {
                 parser.unknown_fields += m.unknown;
@@ -228,22 +215,17 @@ impl BinanceUsdm {
     }
 
     /// Reads one message and has its ticks taken from it.
-    fn one<'a, M, F>(&mut self, stream: &'static str, json: &'a str, wrapped: bool, take: F) -> Outcome
+    fn one<'a, M, F>(&mut self, stream: &'static str, json: &'a [u8], wrapped: bool, take: F) -> Outcome
     where
-        M: Deserialize<'a> + Default,
+        M: Deserialize<'a> + Fill<'a>,
         F: FnOnce(&mut Self, &M, &mut Tally),
     {
-        let message = if wrapped {
-            wire::read::<Wrapped<M>>(json).map(|w| {
-                self.unknown_fields += w.unknown;
-                w.data
-            })
-        } else {
-            wire::read::<M>(json)
-        };
         let mut tally = Tally::new(stream);
-        if let Some(message) = tally.note(message) {
-            take(self, &message, &mut tally);
+        let mut message = Wrapped::<M>::default();
+        let read = if wrapped { wire::read_frame(json, &mut message) } else { wire::read_frame(json, &mut message.data) };
+        if tally.note(read).is_some() {
+            self.unknown_fields += message.unknown;
+            take(self, &message.data, &mut tally);
         }
         tally.outcome("unknown message type")
     }

@@ -12,6 +12,20 @@ wire! {
 }
 
 wire! {
+    /// A [`Push`] of trades, read in one go.
+    struct TradePush {
+        topic: Text<'a> = "topic", ts: Text<'a> = "ts", data: Vec<Trade<'a>> = "data",
+    } ignored { "cs" "op" "success" "type" "cts" "ret_msg" "conn_id" "req_id" "args" "id" "creationTime" }
+}
+
+wire! {
+    /// A [`Push`] of a ticker, read in one go.
+    struct TickerPush {
+        topic: Text<'a> = "topic", ts: Text<'a> = "ts", cs: Text<'a> = "cs", data: Ticker<'a> = "data",
+    } ignored { "op" "success" "type" "cts" "ret_msg" "conn_id" "req_id" "args" "id" "creationTime" }
+}
+
+wire! {
     /// `{"T":1672304486865,"s":"BTCUSDT","S":"Buy","v":"0.001","p":"16578.50","L":"PlusTick","i":"20f43950-d8dd-5b31-9112-a178eb6023af","BT":false,"RPI":false,"seq":1783284617}`
     struct Trade {
         ts: Text<'a> = "T", symbol: Text<'a> = "s", side: Text<'a> = "S", qty: Text<'a> = "v", price: Text<'a> = "p",

@@ -11,11 +11,12 @@ use rustc_hash::FxHashMap;
 
 use super::super::check::{self, Arrival};
 use super::super::rest::hex;
+use super::super::scan;
 use super::super::symbols::{Symbol, Symbols};
 use super::super::tally::Tally;
 use super::super::wire::{self, Text};
 use super::super::{Outcome, ParseContext, Parser, Rejection, reason};
-use super::message::{Kline, Liquidation as LiquidationItem, Push, Ticker, Trade};
+use super::message::{Kline, Liquidation as LiquidationItem, Push, Ticker, TickerPush, Trade, TradePush};
 use super::timeframe;
 use crate::frames::Direction;
 
@@ -57,7 +58,7 @@ impl Parser for BybitLinear {
 
 /// The topic, if the frame begins with it.
 fn peek(payload: &[u8]) -> Option<&[u8]> {
-    let rest = payload.strip_prefix(br#"{"topic":""#)?;
+    let rest = wire::after(payload, br#"{"topic":""#)?;
     let topic = &rest[..memchr::memchr(b'"', &rest[..rest.len().min(128)])?];
     (!topic.contains(&b'\\')).then_some(topic)
 }
@@ -101,13 +102,25 @@ fn kind(topic: &[u8]) -> Kind {
     }
 }
 
+/// Why a push had nothing for us.
+fn nothing(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tickers => "tickers without a field that is used",
+        _ => "no items",
+    }
+}
+
 impl BybitLinear {
     fn push(&mut self, payload: &[u8], peeked: Option<Kind>, arrival: Arrival, ticks: &mut Vec<Tick>) -> Outcome {
         let stream = peeked.map_or("unknown", Kind::name);
-        let push: Push<'_> = match wire::text(payload).and_then(wire::read) {
-            Ok(push) => push,
-            Err(reason) => return Outcome::Rejected(Rejection { stream, reason }),
-        };
+        let rejected = |reason| Outcome::Rejected(Rejection { stream, reason });
+        if let Some(outcome) = peeked.and_then(|kind| self.push_at_once(payload, kind, arrival, ticks)) {
+            return outcome;
+        }
+        let mut push = Push::default();
+        if let Err(reason) = wire::read_frame(payload, &mut push) {
+            return rejected(reason);
+        }
         self.unknown_fields += push.unknown;
         let Some(topic) = push.topic.said() else {
             return match &push {
@@ -125,8 +138,16 @@ impl BybitLinear {
         let mut tally = Tally::new(kind.name());
         match kind {
             Kind::Useless(name) => return Outcome::Skipped(name),
-            Kind::Trades => self.trades(&push, arrival, ticks, &mut tally),
-            Kind::Tickers => self.ticker(&push, arrival, ticks, &mut tally),
+            Kind::Trades => {
+                let items: Vec<_> = wire::items(push.data.json()).collect();
+                let items = items.iter().map(|item| item.as_ref().map_err(|r| *r).and_then(|item| wire::read(item.json())));
+                self.trades(&push.ts, items, arrival, ticks, &mut tally);
+            }
+            Kind::Tickers => {
+                if let Some(ticker) = tally.note(wire::read(push.data.json())) {
+                    self.ticker(&ticker, &push.ts, &push.cs, arrival, ticks, &mut tally);
+                }
+            }
             Kind::Liquidations => self.liquidations(&push, arrival, ticks, &mut tally),
             Kind::Klines => {
                 let mut parts = topic.splitn(3, |&b| b == b'.').skip(1);
@@ -139,23 +160,54 @@ impl BybitLinear {
                 }
             }
         }
-        tally.outcome(match kind {
-            Kind::Tickers => "tickers without a field that is used",
-            _ => "no items",
-        })
+        tally.outcome(nothing(kind))
     }
 
-    fn trades(&mut self, push: &Push<'_>, arrival: Arrival, ticks: &mut Vec<Tick>, tally: &mut Tally) {
-        let Some(pushed) = tally.note(check::time(&push.ts)) else { return };
-        for (i, item) in wire::items(push.data.json()).enumerate() {
+    /// The frequent kinds, whole in one pass. `None`: the message is written in an unusual way, nothing has been done.
+    fn push_at_once(&mut self, json: &[u8], kind: Kind, arrival: Arrival, ticks: &mut Vec<Tick>) -> Option<Outcome> {
+        let mut tally = Tally::new(kind.name());
+        let is_still = |topic: &Text<'_>| topic.said().is_some_and(|topic| self::kind(&topic).name() == kind.name());
+        match kind {
+            Kind::Trades => {
+                let mut push = TradePush::default();
+                scan::whole(json, &mut push)?;
+                if push.data.is_empty() || !is_still(&push.topic) {
+                    return None;
+                }
+                self.unknown_fields += push.unknown;
+                self.trades(&push.ts, push.data.into_iter().map(Ok), arrival, ticks, &mut tally);
+            }
+            Kind::Tickers => {
+                let mut push = TickerPush::default();
+                scan::whole(json, &mut push)?;
+                if push.data.symbol.said().is_none() || !is_still(&push.topic) {
+                    return None; // without a symbol there may be no data at all
+                }
+                self.unknown_fields += push.unknown;
+                self.ticker(&push.data, &push.ts, &push.cs, arrival, ticks, &mut tally);
+            }
+            _ => return None,
+        }
+        Some(tally.outcome(nothing(kind)))
+    }
+
+    fn trades<'a>(
+        &mut self,
+        ts: &Text<'_>,
+        items: impl Iterator<Item = Result<Trade<'a>, &'static str>>,
+        arrival: Arrival,
+        ticks: &mut Vec<Tick>,
+        tally: &mut Tally,
+    ) {
+        let Some(pushed) = tally.note(check::time(ts)) else { return };
+        for (i, item) in items.enumerate() {
             let order = ((pushed as u64) << 12) | (i as u64).min(0xfff);
-            let trade = item.and_then(|item| self.trade(item.json(), order, arrival));
+            let trade = item.and_then(|item| self.trade(&item, order, arrival));
             tally.push(trade.map(Tick::Trade), ticks);
         }
     }
 
-    fn trade(&mut self, json: &str, order: u64, arrival: Arrival) -> Result<model::Trade, &'static str> {
-        let m: Trade<'_> = wire::read(json)?;
+    fn trade(&mut self, m: &Trade<'_>, order: u64, arrival: Arrival) -> Result<model::Trade, &'static str> {
         self.unknown_fields += m.unknown;
         let symbol = self.symbols.get(&m.symbol)?;
         let id = m.id.said().ok_or(reason::MISSING)?;
@@ -203,13 +255,20 @@ impl BybitLinear {
     }
 
     /// Each field is an observation of its own; one that is refused does not take the others with it.
-    fn ticker(&mut self, push: &Push<'_>, arrival: Arrival, ticks: &mut Vec<Tick>, tally: &mut Tally) {
-        let Some(m) = tally.note(wire::read::<Ticker<'_>>(push.data.json())) else { return };
+    fn ticker(
+        &mut self,
+        m: &Ticker<'_>,
+        pushed: &Text<'_>,
+        cs: &Text<'_>,
+        arrival: Arrival,
+        ticks: &mut Vec<Tick>,
+        tally: &mut Tally,
+    ) {
         self.unknown_fields += m.unknown;
         let Some(symbol) = tally.note(self.symbols.get(&m.symbol)) else { return };
         let instrument = symbol.instrument;
-        let Some(ts) = tally.note(arrival.live(&push.ts)) else { return };
-        let Some(order) = tally.note(check::id(&push.cs)) else { return };
+        let Some(ts) = tally.note(arrival.live(pushed)) else { return };
+        let Some(order) = tally.note(check::id(cs)) else { return };
         let mark = tally.note(check::price_if_said(&m.mark, symbol)).flatten();
         let index = tally.note(check::price_if_said(&m.index, symbol)).flatten();
         if mark.is_some() || index.is_some() {
