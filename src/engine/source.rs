@@ -223,20 +223,13 @@ impl Reading {
             Some(parser) => parser.parse(payload, frame.direction, frame.recv_ns, &mut self.ticks),
             None => Outcome::Skipped("venue without a parser"),
         };
-<<<<<<< HEAD
-        let latest = (frame.recv_ns / 1_000_000).saturating_add(self.parsing.ahead_ms_max);
-        let heard = &mut self.heard[frame.venue as usize];
-        if self.ticks[before..].iter().any(|tick| tick.ts() > latest) {
-            outcome = drop_ahead(&mut self.ticks, before, latest);
-        }
-        for tick in &self.ticks[before..] {
-            heard.note(tick);
-=======
-        self.counts.add(frame.venue, &outcome);
         if self.ticks.len() > before {
+            let latest = (frame.recv_ns / 1_000_000).saturating_add(self.parsing.ahead_ms_max);
+            if self.ticks[before..].iter().any(|tick| tick.ts() > latest) {
+                outcome = drop_ahead(&mut self.ticks, before, latest);
+            }
             let heard = &mut self.heard[frame.venue as usize];
             self.ticks[before..].iter().for_each(|tick| heard.note(tick));
->>>>>>> speed
         }
         self.counts.add(frame.venue, &outcome);
         if let Outcome::Rejected(rejection) = outcome {
