@@ -1,1 +1,38 @@
-//! hmm
+//! Hidden Markov models for time series: fit, filter, smooth, decode, forecast.
+//!
+//! Emissions are multivariate Gaussian or Student-t with diagonal, full or tied covariance; any number of states and
+//! features, several sequences, missing values (NaN) marginalised. Parameters come in and go out as `ndarray` arrays; inside,
+//! states lie in SIMD lanes and the recursions are scaled, with log space as the fallback where doubles run out.
+
+pub mod log_space;
+
+mod baum_welch;
+mod cholesky;
+mod config;
+mod emission;
+mod error;
+mod filter;
+mod forward_backward;
+mod gamma;
+mod infer;
+mod kernel;
+mod kmeans;
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx2;
+mod m_step;
+mod model;
+mod observations;
+mod start;
+mod statistics;
+mod sums;
+mod viterbi;
+
+pub use baum_welch::{Fit, Reseed};
+pub use config::{CovariancePrior, DegreesOfFreedom, FitConfig, TransitionPrior};
+pub use error::HmmError;
+pub use filter::Filter;
+pub use infer::Posteriors;
+pub use model::{Covariance, CovarianceKind, Emission, Hmm};
+pub use observations::Observations;
+pub use viterbi::Path;

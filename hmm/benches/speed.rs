@@ -1,0 +1,95 @@
+//! Nanoseconds per step: EM iteration, filter, Viterbi, smoothing. `cargo bench -p hmm --profile ci`; HMM_BENCH_ROWS for T.
+#![allow(clippy::unwrap_used, reason = "a bench may fail loudly")]
+
+use hmm::{Covariance, DegreesOfFreedom, Emission, Filter, FitConfig, Hmm, Observations};
+use ndarray::{Array1, Array2, Array3};
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// A persistent chain with well-separated Gaussian states, and rows drawn from it.
+fn simulated(states: usize, dims: usize, rows: usize) -> (Hmm, Array2<f64>) {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+    let stay = 0.97;
+    let leave = (1.0 - stay) / (states.max(2) - 1) as f64;
+    let transition = Array2::from_shape_fn((states, states), |(i, j)| match (states, i == j) {
+        (1, _) => 1.0,
+        (_, true) => stay,
+        _ => leave,
+    });
+    let means = Array2::from_shape_fn((states, dims), |(s, i)| ((s * 7 + i * 3) % 5) as f64 * 0.6 - 1.0);
+    let emission = Emission::gaussian(means.clone(), Covariance::Diagonal(Array2::ones((states, dims))));
+    let model = Hmm::new(Array1::from_elem(states, 1.0 / states as f64), transition, emission).unwrap();
+    let mut state = 0;
+    let data = Array2::from_shape_fn((rows, dims), |(_, i)| {
+        if i == 0 && rng.random::<f64>() > stay {
+            state = rng.random_range(0..states);
+        }
+        // Sum of twelve uniforms: near enough to a Gaussian for a stopwatch.
+        means[[state, i]] + (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0
+    });
+    (model, data)
+}
+
+fn with(model: &Hmm, full: bool, dof: Option<f64>) -> Hmm {
+    let (k, d) = (model.states(), model.dims());
+    let covariance = if full {
+        Covariance::Full(Array3::from_shape_fn((k, d, d), |(_, i, j)| if i == j { 1.0 } else { 0.1 }))
+    } else {
+        Covariance::Diagonal(Array2::ones((k, d)))
+    };
+    let means = model.emission().means.clone();
+    let emission = match dof {
+        Some(dof) => Emission::student_t(means, covariance, dof),
+        None => Emission::gaussian(means, covariance),
+    };
+    Hmm::new(model.start().to_owned(), model.transition().to_owned(), emission).unwrap()
+}
+
+/// The best of five, in nanoseconds per step.
+fn best(steps: usize, mut work: impl FnMut()) -> f64 {
+    (0..5).fold(f64::INFINITY, |best, _| {
+        let begun = Instant::now();
+        work();
+        best.min(begun.elapsed().as_secs_f64() * 1e9 / steps as f64)
+    })
+}
+
+fn report(states: usize, dims: usize, rows: usize) {
+    let (model, data) = simulated(states, dims, rows);
+    let observations = Observations::new(data.view()).unwrap();
+    for (name, full, dof) in
+        [("diag", false, None), ("full", true, None), ("t diag", false, Some(5.0)), ("t full", true, Some(5.0))]
+    {
+        let model = with(&model, full, dof);
+        let fitted = if dof.is_some() { DegreesOfFreedom::Fixed(5.0) } else { DegreesOfFreedom::Gaussian };
+        let run = |iterations| {
+            let config = FitConfig { tolerance: 0.0, iterations, degrees_of_freedom: fitted, ..FitConfig::new(states) };
+            best(rows, || drop(black_box(config.fit_from(&model, &observations).unwrap())))
+        };
+        // Iterations alone: what eight cost more than two, without the allocation and the checks of a fit.
+        let em = (run(8) - run(2)) / 6.0;
+        let viterbi = best(rows, || drop(black_box(model.viterbi(&observations).unwrap())));
+        let smooth = best(rows, || drop(black_box(model.smoothed(&observations).unwrap())));
+        let mut filter = Filter::new(&model).unwrap();
+        let filtered = best(rows, || {
+            for row in data.outer_iter() {
+                black_box(filter.step(row.as_slice().unwrap()).unwrap());
+            }
+        });
+        println!(
+            "K={states} D={dims} T={rows} {name:7} em {em:6.1}  filter {filtered:6.1}  viterbi {viterbi:6.1}  smooth {smooth:6.1}"
+        );
+    }
+}
+
+fn main() {
+    let rows = std::env::var("HMM_BENCH_ROWS").ok().and_then(|v| v.parse().ok()).unwrap_or(200_000);
+    report(4, 5, rows);
+    report(4, 5, 2_000.min(rows));
+    report(3, 4, rows);
+    report(2, 1, rows);
+    report(8, 8, rows / 4);
+    report(4, 6, rows / 4);
+}

@@ -1,0 +1,346 @@
+//! Forward–backward on a scaled lattice: the E-step's inner loops.
+//!
+//! Emissions are shifted by their maximum over the states, so that the best state's density is 1 whatever the row; the forward
+//! vector is normalised every 8th step only, and the backward vector is divided by the same numbers, so α·β sums to one at the
+//! end of every group. That sum is the check: where probability has left the range of a double (a state that can be entered
+//! starves below 1e-280, or the sum drifts), the sequence is refused here and redone in log space ([`crate::log_space`]).
+
+use crate::error::HmmError;
+use crate::kernel::{Kernel, compiled, vector_times};
+use crate::lanes::{Block, Job, Lanes};
+use crate::log_space;
+use crate::observations::{Observations, Sequence};
+use crate::statistics::Statistics;
+use crate::sums::{Accumulate, Sums};
+
+/// Steps between two normalisations.
+const GROUP: usize = 8;
+/// A group's mass below this is refused, a state's below [`STARVED`].
+const MASS_MIN: f64 = 1e-250;
+const STARVED: f64 = 1e-280;
+
+/// Forward vectors and shifted densities of one sequence; reused from call to call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lattice {
+    /// α, `blocks` per step; normalised at the ends of groups only.
+    pub alpha: Vec<Block>,
+    /// exp(log density − its maximum), `blocks` per step.
+    density: Vec<Block>,
+    /// 1 / the mass that each group was divided by.
+    inverse_mass: Vec<f64>,
+}
+
+/// Called for each step with P(S_t | all rows), from the last step to the first.
+pub(crate) trait Visit<const M: usize> {
+    fn step<V: Lanes>(&mut self, t: usize, gamma: [V; M]);
+}
+
+/// The forward pass. `None` where the scaled recursion can't represent the answer.
+struct Forward<'a, const M: usize, const D: usize, const FULL: bool, const T: bool> {
+    kernel: &'a Kernel,
+    sequence: Sequence<'a>,
+    lattice: &'a mut Lattice,
+}
+
+impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Forward<'_, M, D, FULL, T> {
+    type Output = Option<f64>;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Option<f64> {
+        let Forward { kernel, sequence, lattice } = self;
+        let dims = if D == 0 { kernel.dims } else { D };
+        let steps = sequence.len();
+        let rows = kernel.transition.as_chunks::<M>().0;
+        let start = &kernel.start.as_chunks::<M>().0[0];
+        let alphas = &mut lattice.alpha.as_chunks_mut::<M>().0[..steps];
+        let densities = &mut lattice.density.as_chunks_mut::<M>().0[..steps];
+        let mut predicted: [V; M] = std::array::from_fn(|m| V::load(&start[m]));
+        let mut total = Compensated::default();
+        let groups = alphas.chunks_mut(GROUP).zip(densities.chunks_mut(GROUP)).zip(sequence.rows.chunks(GROUP * dims));
+        for (group, ((alphas, densities), values)) in groups.enumerate() {
+            let mut shift = V::splat(0.0);
+            let mut alpha = predicted;
+            for (n, (slot, row)) in alphas.iter_mut().zip(values.chunks_exact(dims)).enumerate() {
+                let log_density = if sequence.is_incomplete(group * GROUP + n) {
+                    let loaded = kernel.log_density_incomplete::<M>(row);
+                    std::array::from_fn(|m| V::load(&loaded[m]))
+                } else {
+                    kernel.log_density::<V, M, D, FULL, T>(row)
+                };
+                let (density, top) = shifted::<V, M>(log_density);
+                shift = shift.add(top);
+                if n > 0 {
+                    predicted = vector_times(alpha, rows, kernel.states);
+                }
+                for m in 0..M {
+                    alpha[m] = predicted[m].mul(density[m]);
+                    density[m].store(&mut densities[n][m]);
+                    alpha[m].store(&mut slot[m]);
+                }
+            }
+            let mass = sum::<V, M>(alpha);
+            if !(mass.first() >= MASS_MIN) {
+                return None;
+            }
+            let inverse = V::splat(1.0).div(mass);
+            alpha = alpha.map(|a| a.mul(inverse));
+            let last = alphas.len() - 1;
+            (0..M).for_each(|m| alpha[m].store(&mut alphas[last][m]));
+            if starves::<V, M>(alpha, kernel.reachable(group * GROUP + last)) {
+                return None;
+            }
+            lattice.inverse_mass[group] = inverse.first();
+            total.add(shift.first() - inverse.ln().first());
+            predicted = vector_times(alpha, rows, kernel.states);
+        }
+        total.value().is_finite().then_some(total.value())
+    }
+}
+
+/// exp(log density − maximum), and the maximum in every lane.
+#[inline(always)]
+pub(crate) fn shifted<V: Lanes, const M: usize>(log_density: [V; M]) -> ([V; M], V) {
+    let mut top = log_density[0];
+    for l in &log_density[1..] {
+        top = top.max(*l);
+    }
+    let top = top.max_across();
+    (log_density.map(|l| l.sub(top).exp()), top)
+}
+
+/// The sum over all states, in every lane.
+#[inline(always)]
+pub(crate) fn sum<V: Lanes, const M: usize>(v: [V; M]) -> V {
+    let mut sum = v[0];
+    for more in &v[1..] {
+        sum = sum.add(*more);
+    }
+    sum.sum_across()
+}
+
+/// Whether a state that can be occupied holds so little mass that some of it may have been lost to underflow.
+#[inline(always)]
+fn starves<V: Lanes, const M: usize>(alpha: [V; M], reachable: u64) -> bool {
+    (0..M).any(|m| u64::from(alpha[m].below(V::splat(STARVED))) & (reachable >> (4 * m)) & 0xF != 0)
+}
+
+/// The backward pass. `false` where the scaled recursion can't represent the answer.
+struct Backward<'a, const M: usize, R> {
+    kernel: &'a Kernel,
+    steps: usize,
+    lattice: &'a Lattice,
+    visitor: &'a mut R,
+    /// Σ_t α_t−1(i) b_t(j) β_t(j), one vector over j per i; multiplied by A afterwards.
+    flow: &'a mut [Block],
+}
+
+impl<const M: usize, R: Visit<M>> Job for Backward<'_, M, R> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> bool {
+        let Backward { kernel, steps, lattice, visitor, flow } = self;
+        let columns = kernel.transition_columns.as_chunks::<M>().0;
+        let alphas = &lattice.alpha.as_chunks::<M>().0[..steps];
+        let densities = &lattice.density.as_chunks::<M>().0[..steps];
+        let flow = flow.as_chunks_mut::<M>().0;
+        let mut beta = [V::splat(1.0); M];
+        for t in (0..steps).rev() {
+            let gamma: [V; M] = std::array::from_fn(|m| V::load(&alphas[t][m]).mul(beta[m]));
+            visitor.step::<V>(t, gamma);
+            let ends_group = t % GROUP == GROUP - 1 || t == steps - 1;
+            // Not "> 1e-6": a NaN must be refused as well.
+            if ends_group && !((sum::<V, M>(gamma).first() - 1.0).abs() <= 1e-6) {
+                return false;
+            }
+            if t == 0 {
+                break;
+            }
+            let mut later: [V; M] = std::array::from_fn(|m| V::load(&densities[t][m]).mul(beta[m]));
+            if ends_group {
+                let inverse = V::splat(lattice.inverse_mass[t / GROUP]);
+                later = later.map(|l| l.mul(inverse));
+            }
+            let earlier = &alphas[t - 1];
+            for (i, flow) in flow.iter_mut().enumerate().take(if M == 1 { 4 } else { kernel.states }) {
+                let from = V::splat(earlier[i / 4].0[i % 4]);
+                for m in 0..M {
+                    from.fma(later[m], V::load(&flow[m])).store(&mut flow[m]);
+                }
+            }
+            beta = vector_times(later, columns, kernel.states);
+        }
+        true
+    }
+}
+
+/// Writes the posteriors out, K per step.
+struct WriteGamma<'a, const M: usize> {
+    states: usize,
+    out: &'a mut [f64],
+}
+
+impl<const M: usize> Visit<M> for WriteGamma<'_, M> {
+    #[inline(always)]
+    fn step<V: Lanes>(&mut self, t: usize, gamma: [V; M]) {
+        let mut memory = [Block::ZERO; M];
+        (0..M).for_each(|m| gamma[m].store(&mut memory[m]));
+        let row = &mut self.out[t * self.states..(t + 1) * self.states];
+        row.iter_mut().enumerate().for_each(|(s, out)| *out = memory[s / 4].0[s % 4]);
+    }
+}
+
+/// Everything that one E-step writes to; kept by the caller so that iterations don't allocate.
+#[derive(Debug, Clone)]
+pub(crate) struct Workspace {
+    pub lattice: Lattice,
+    flow: Vec<Block>,
+    sums: Sums,
+    part: Statistics,
+}
+
+impl Workspace {
+    pub(crate) fn new(kernel: &Kernel) -> Self {
+        Workspace {
+            lattice: Lattice::default(),
+            flow: vec![Block::ZERO; 4 * kernel.blocks * kernel.blocks],
+            sums: Sums::new(kernel.blocks, kernel.dims, kernel.full),
+            part: Statistics::new(kernel.states, kernel.dims, kernel.full),
+        }
+    }
+
+    fn prepare(&mut self, kernel: &Kernel, steps: usize) {
+        let blocks = steps * kernel.blocks;
+        if self.lattice.alpha.len() < blocks {
+            self.lattice.alpha.resize(blocks, Block::ZERO);
+            self.lattice.density.resize(blocks, Block::ZERO);
+            self.lattice.inverse_mass.resize(steps.div_ceil(GROUP), 0.0);
+        }
+        self.flow.fill(Block::ZERO);
+        self.sums.clear();
+        self.part.clear();
+    }
+}
+
+/// The forward pass of one sequence into the lattice: its log-likelihood, or `None` where log space is needed.
+pub(crate) fn forward(kernel: &Kernel, sequence: Sequence<'_>, workspace: &mut Workspace) -> Option<f64> {
+    if !kernel.is_vectorised() {
+        return None;
+    }
+    workspace.prepare(kernel, sequence.len());
+    let lattice = &mut workspace.lattice;
+    compiled!(kernel, Forward { kernel, sequence, lattice })
+}
+
+/// Expected counts and moments of all sequences under the model.
+pub(crate) fn e_step(
+    kernel: &Kernel,
+    observations: &Observations<'_>,
+    workspace: &mut Workspace,
+    statistics: &mut Statistics,
+) -> Result<(), HmmError> {
+    statistics.clear();
+    let mut total = Compensated::default();
+    for sequence in observations.each() {
+        match forward(kernel, sequence, workspace) {
+            Some(log_likelihood) if backward_statistics(kernel, sequence, workspace) => {
+                workspace.part.log_likelihood = log_likelihood;
+            }
+            _ => {
+                workspace.part.clear();
+                log_space::statistics(kernel, sequence, &mut workspace.part)?;
+            }
+        }
+        total.add(workspace.part.log_likelihood);
+        statistics.merge(&workspace.part);
+    }
+    statistics.log_likelihood = total.value();
+    Ok(())
+}
+
+fn backward_statistics(kernel: &Kernel, sequence: Sequence<'_>, workspace: &mut Workspace) -> bool {
+    let Workspace { lattice, flow, sums, part } = workspace;
+    let (steps, lattice) = (sequence.len(), &*lattice);
+    struct Run<'a, const M: usize, const D: usize, const FULL: bool, const T: bool> {
+        kernel: &'a Kernel,
+        sequence: Sequence<'a>,
+        steps: usize,
+        lattice: &'a Lattice,
+        flow: &'a mut [Block],
+        sums: &'a mut Sums,
+        part: &'a mut Statistics,
+    }
+    impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Run<'_, M, D, FULL, T> {
+        type Output = bool;
+        #[inline(always)]
+        fn run<V: Lanes>(self) -> bool {
+            let Run { kernel, sequence, steps, lattice, flow, sums, part } = self;
+            let visitor = &mut Accumulate::<M, D, FULL, T> { kernel, sequence, sums, part };
+            Backward { kernel, steps, lattice, visitor, flow }.run::<V>()
+        }
+    }
+    {
+        let (flow, sums, part) = (flow.as_mut_slice(), &mut *sums, &mut *part);
+        if !compiled!(kernel, Run { kernel, sequence, steps, lattice, flow, sums, part }) {
+            return false;
+        }
+    }
+    sums.unpack(kernel, part);
+    let k = kernel.states;
+    for i in 0..k {
+        for j in 0..k {
+            let at = |blocks: &[Block]| blocks[i * kernel.blocks + j / 4].0[j % 4];
+            part.transitions[i * k + j] = at(flow) * at(&kernel.transition);
+        }
+    }
+    true
+}
+
+/// Posteriors of one sequence, K per step into `out`, and its log-likelihood.
+pub(crate) fn posteriors(
+    kernel: &Kernel,
+    sequence: Sequence<'_>,
+    workspace: &mut Workspace,
+    out: &mut [f64],
+) -> Result<f64, HmmError> {
+    if let Some(log_likelihood) = forward(kernel, sequence, workspace) {
+        let (states, steps) = (kernel.states, sequence.len());
+        let (lattice, flow) = (&workspace.lattice, &mut workspace.flow[..]);
+        macro_rules! go {
+            ($m:literal) => {{
+                let visitor = &mut WriteGamma::<$m> { states, out };
+                crate::lanes::run(Backward::<$m, _> { kernel, steps, lattice, visitor, flow })
+            }};
+        }
+        let done = match kernel.blocks {
+            1 => go!(1),
+            2 => go!(2),
+            4 => go!(4),
+            _ => go!(16),
+        };
+        if done {
+            return Ok(log_likelihood);
+        }
+    }
+    log_space::posteriors(kernel, sequence, out)
+}
+
+/// Neumaier's sum: a million terms keep the last digits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Compensated {
+    sum: f64,
+    lost: f64,
+}
+
+impl Compensated {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, term: f64) {
+        let next = self.sum + term;
+        self.lost += if self.sum.abs() >= term.abs() { (self.sum - next) + term } else { (term - next) + self.sum };
+        self.sum = next;
+    }
+
+    pub(crate) fn value(self) -> f64 {
+        self.sum + self.lost
+    }
+}
