@@ -7,7 +7,7 @@ use crate::emission::StateDensity;
 use crate::error::HmmError;
 use crate::forward_backward::{shifted, sum};
 use crate::kernel::{Kernel, compiled, vector_times};
-use crate::lanes::{Block, Job, Lanes};
+use crate::lanes::{Block, Job, Lanes, lanes, load};
 use crate::log_space::log_sum_exp;
 use crate::model::Hmm;
 use crate::observations::check_row;
@@ -139,10 +139,10 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Ad
         let Advance { kernel, alpha, floor, row, first } = self;
         let slot = &mut alpha.as_chunks_mut::<M>().0[0];
         let floor = &floor.as_chunks::<M>().0[0];
-        let before: [V; M] = std::array::from_fn(|m| V::load(&slot[m]));
+        let before: [V; M] = load(slot);
         let predicted = if first { before } else { vector_times(before, kernel.transition.as_chunks::<M>().0, kernel.states) };
         let (density, top) = shifted::<V, M>(kernel.log_density::<V, M, D, FULL, T>(row));
-        let joint: [V; M] = std::array::from_fn(|m| predicted[m].mul(density[m]));
+        let joint = lanes!(V, M, m => predicted[m].mul(density[m]));
         let mass = sum::<V, M>(joint);
         if !(mass.first() >= MASS_MIN) {
             return None;

@@ -7,7 +7,7 @@
 
 use crate::error::HmmError;
 use crate::kernel::{Kernel, compiled, vector_times};
-use crate::lanes::{Block, Job, Lanes};
+use crate::lanes::{Block, Job, Lanes, lanes, load, store};
 use crate::log_space;
 use crate::observations::{Observations, Sequence};
 use crate::statistics::Statistics;
@@ -54,28 +54,29 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Fo
         let start = &kernel.start.as_chunks::<M>().0[0];
         let alphas = &mut lattice.alpha.as_chunks_mut::<M>().0[..steps];
         let densities = &mut lattice.density.as_chunks_mut::<M>().0[..steps];
-        let mut predicted: [V; M] = std::array::from_fn(|m| V::load(&start[m]));
+        let mut predicted: [V; M] = load(start);
         let mut total = Compensated::default();
-        let groups = alphas.chunks_mut(GROUP).zip(densities.chunks_mut(GROUP)).zip(sequence.rows.chunks(GROUP * dims));
-        for (group, ((alphas, densities), values)) in groups.enumerate() {
+        // Plain loops over indices: an iterator adapter that isn't inlined costs more than the arithmetic.
+        for group in 0..steps.div_ceil(GROUP) {
             let mut shift = V::splat(0.0);
             let mut alpha = predicted;
-            for (n, (slot, row)) in alphas.iter_mut().zip(values.chunks_exact(dims)).enumerate() {
-                let log_density = if sequence.is_incomplete(group * GROUP + n) {
-                    let loaded = kernel.log_density_incomplete::<M>(row);
-                    std::array::from_fn(|m| V::load(&loaded[m]))
+            let end = steps.min((group + 1) * GROUP);
+            for t in group * GROUP..end {
+                let row = &sequence.rows[t * dims..][..dims];
+                let log_density = if sequence.is_incomplete(t) {
+                    load(&kernel.log_density_incomplete::<M>(row))
                 } else {
                     kernel.log_density::<V, M, D, FULL, T>(row)
                 };
                 let (density, top) = shifted::<V, M>(log_density);
                 shift = shift.add(top);
-                if n > 0 {
+                if t % GROUP > 0 {
                     predicted = vector_times(alpha, rows, kernel.states);
                 }
                 for m in 0..M {
                     alpha[m] = predicted[m].mul(density[m]);
-                    density[m].store(&mut densities[n][m]);
-                    alpha[m].store(&mut slot[m]);
+                    density[m].store(&mut densities[t][m]);
+                    alpha[m].store(&mut alphas[t][m]);
                 }
             }
             let mass = sum::<V, M>(alpha);
@@ -83,10 +84,9 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Fo
                 return None;
             }
             let inverse = V::splat(1.0).div(mass);
-            alpha = alpha.map(|a| a.mul(inverse));
-            let last = alphas.len() - 1;
-            (0..M).for_each(|m| alpha[m].store(&mut alphas[last][m]));
-            if starves::<V, M>(alpha, kernel.reachable(group * GROUP + last)) {
+            alpha = lanes!(V, M, m => alpha[m].mul(inverse));
+            store(alpha, &mut alphas[end - 1]);
+            if starves::<V, M>(alpha, kernel.reachable(end - 1)) {
                 return None;
             }
             lattice.inverse_mass[group] = inverse.first();
@@ -101,19 +101,19 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Fo
 #[inline(always)]
 pub(crate) fn shifted<V: Lanes, const M: usize>(log_density: [V; M]) -> ([V; M], V) {
     let mut top = log_density[0];
-    for l in &log_density[1..] {
-        top = top.max(*l);
+    for m in 1..M {
+        top = top.max(log_density[m]);
     }
     let top = top.max_across();
-    (log_density.map(|l| l.sub(top).exp()), top)
+    (lanes!(V, M, m => log_density[m].sub(top).exp()), top)
 }
 
 /// The sum over all states, in every lane.
 #[inline(always)]
 pub(crate) fn sum<V: Lanes, const M: usize>(v: [V; M]) -> V {
     let mut sum = v[0];
-    for more in &v[1..] {
-        sum = sum.add(*more);
+    for m in 1..M {
+        sum = sum.add(v[m]);
     }
     sum.sum_across()
 }
@@ -121,7 +121,11 @@ pub(crate) fn sum<V: Lanes, const M: usize>(v: [V; M]) -> V {
 /// Whether a state that can be occupied holds so little mass that some of it may have been lost to underflow.
 #[inline(always)]
 fn starves<V: Lanes, const M: usize>(alpha: [V; M], reachable: u64) -> bool {
-    (0..M).any(|m| u64::from(alpha[m].below(V::splat(STARVED))) & (reachable >> (4 * m)) & 0xF != 0)
+    let mut starved = 0;
+    for m in 0..M {
+        starved |= u64::from(alpha[m].below(V::splat(STARVED))) & (reachable >> (4 * m)) & 0xF;
+    }
+    starved != 0
 }
 
 /// The backward pass. `false` where the scaled recursion can't represent the answer.
@@ -146,7 +150,7 @@ impl<const M: usize, R: Visit<M>> Job for Backward<'_, M, R> {
         let flow = flow.as_chunks_mut::<M>().0;
         let mut beta = [V::splat(1.0); M];
         for t in (0..steps).rev() {
-            let gamma: [V; M] = std::array::from_fn(|m| V::load(&alphas[t][m]).mul(beta[m]));
+            let gamma = lanes!(V, M, m => V::load(&alphas[t][m]).mul(beta[m]));
             visitor.step::<V>(t, gamma);
             let ends_group = t % GROUP == GROUP - 1 || t == steps - 1;
             // Not "> 1e-6": a NaN must be refused as well.
@@ -156,16 +160,18 @@ impl<const M: usize, R: Visit<M>> Job for Backward<'_, M, R> {
             if t == 0 {
                 break;
             }
-            let mut later: [V; M] = std::array::from_fn(|m| V::load(&densities[t][m]).mul(beta[m]));
+            let mut later = lanes!(V, M, m => V::load(&densities[t][m]).mul(beta[m]));
             if ends_group {
                 let inverse = V::splat(lattice.inverse_mass[t / GROUP]);
-                later = later.map(|l| l.mul(inverse));
+                later = lanes!(V, M, m => later[m].mul(inverse));
             }
             let earlier = &alphas[t - 1];
-            for (i, flow) in flow.iter_mut().enumerate().take(if M == 1 { 4 } else { kernel.states }) {
+            let entered = if M == 1 { 4 } else { kernel.states };
+            let flow = &mut flow[..entered];
+            for i in 0..entered {
                 let from = V::splat(earlier[i / 4].0[i % 4]);
                 for m in 0..M {
-                    from.fma(later[m], V::load(&flow[m])).store(&mut flow[m]);
+                    from.fma(later[m], V::load(&flow[i][m])).store(&mut flow[i][m]);
                 }
             }
             beta = vector_times(later, columns, kernel.states);
@@ -184,7 +190,7 @@ impl<const M: usize> Visit<M> for WriteGamma<'_, M> {
     #[inline(always)]
     fn step<V: Lanes>(&mut self, t: usize, gamma: [V; M]) {
         let mut memory = [Block::ZERO; M];
-        (0..M).for_each(|m| gamma[m].store(&mut memory[m]));
+        store(gamma, &mut memory);
         let row = &mut self.out[t * self.states..(t + 1) * self.states];
         row.iter_mut().enumerate().for_each(|(s, out)| *out = memory[s / 4].0[s % 4]);
     }

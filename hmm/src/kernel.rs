@@ -5,7 +5,7 @@
 
 use crate::emission::{DISTANCE_MAX, StateDensity};
 use crate::error::HmmError;
-use crate::lanes::{Block, Lanes};
+use crate::lanes::{Block, Lanes, lanes, store};
 use crate::model::{CovarianceKind, Hmm};
 
 /// Above this many states the vectorised recursions aren't compiled.
@@ -45,7 +45,7 @@ impl Kernel {
         let (states, dims) = (model.states(), model.dims());
         let densities = StateDensity::all(model.emission())?;
         let blocks = [1, 2, 4, 16].into_iter().find(|b| 4 * b >= states).unwrap_or(states.div_ceil(4));
-        let lanes = |value: &dyn Fn(usize) -> f64, padding: f64| -> Vec<Block> {
+        let over = |value: &dyn Fn(usize) -> f64, padding: f64| -> Vec<Block> {
             let lane = |n: usize| if n < states { value(n) } else { padding };
             (0..blocks).map(|b| Block(std::array::from_fn(|l| lane(4 * b + l)))).collect()
         };
@@ -53,12 +53,12 @@ impl Kernel {
         let zero = vec![Block::ZERO; blocks];
         let padded = |i: usize, column: bool| {
             let a = model.transition();
-            if i >= states { zero.clone() } else { lanes(&|j| if column { a[[j, i]] } else { a[[i, j]] }, 0.0) }
+            if i >= states { zero.clone() } else { over(&|j| if column { a[[j, i]] } else { a[[i, j]] }, 0.0) }
         };
-        let weight = |i: usize, j: usize| lanes(&|s| densities[s].whitening[i * dims + j], 0.0);
+        let weight = |i: usize, j: usize| over(&|s| densities[s].whitening[i * dims + j], 0.0);
         let columns = |i: usize| if full { 0..=i } else { i..=i };
         let offset =
-            |i: usize| lanes(&|s| columns(i).map(|j| densities[s].whitening[i * dims + j] * densities[s].mean[j]).sum(), 0.0);
+            |i: usize| over(&|s| columns(i).map(|j| densities[s].whitening[i * dims + j] * densities[s].mean[j]).sum(), 0.0);
         let dof = |s: usize| densities[s].degrees_of_freedom.unwrap_or(1.0);
         Ok(Kernel {
             states,
@@ -68,13 +68,13 @@ impl Kernel {
             student: model.emission().degrees_of_freedom.is_some(),
             transition: (0..4 * blocks).flat_map(|i| padded(i, false)).collect(),
             transition_columns: (0..4 * blocks).flat_map(|j| padded(j, true)).collect(),
-            start: lanes(&|s| model.start()[s], 0.0),
-            means: (0..dims).flat_map(|i| lanes(&|s| densities[s].mean[i], 0.0)).collect(),
-            log_norm: lanes(&|s| densities[s].log_norm, f64::NEG_INFINITY),
+            start: over(&|s| model.start()[s], 0.0),
+            means: (0..dims).flat_map(|i| over(&|s| densities[s].mean[i], 0.0)).collect(),
+            log_norm: over(&|s| densities[s].log_norm, f64::NEG_INFINITY),
             weights: (0..dims).flat_map(|i| columns(i).flat_map(move |j| vec![(i, j)])).flat_map(|(i, j)| weight(i, j)).collect(),
             offsets: (0..dims).flat_map(offset).collect(),
-            dof: lanes(&dof, 1.0),
-            power: lanes(&|s| -0.5 * (dof(s) + dims as f64), -0.5),
+            dof: over(&dof, 1.0),
+            power: over(&|s| -0.5 * (dof(s) + dims as f64), -0.5),
             reach: reach(model),
             densities,
         })
@@ -106,14 +106,14 @@ impl Kernel {
             next += columns.len();
             for m in 0..M {
                 let mut z = V::splat(0.0).sub(V::load(&offsets[i][m]));
-                for (x, w) in columns.iter().zip(packed) {
-                    z = V::splat(*x).fma(V::load(&w[m]), z);
+                for j in 0..columns.len() {
+                    z = V::splat(columns[j]).fma(V::load(&packed[j][m]), z);
                 }
                 distance[m] = z.fma(z, distance[m]);
             }
         }
         // `min` also turns a NaN (∞ − ∞) into the limit: its second operand wins.
-        distance.map(|d| d.min(V::splat(DISTANCE_MAX)))
+        lanes!(V, M, m => distance[m].min(V::splat(DISTANCE_MAX)))
     }
 
     /// log p(row | state) of a complete row over lanes; −∞ in padding lanes.
@@ -124,17 +124,16 @@ impl Kernel {
     ) -> [V; M] {
         let distance = self.distance::<V, M, D, FULL>(row);
         let norm = &self.log_norm.as_chunks::<M>().0[0];
-        std::array::from_fn(|m| {
-            let norm = V::load(&norm[m]);
-            if T {
-                let power = &self.power.as_chunks::<M>().0[0];
-                let dof = &self.dof.as_chunks::<M>().0[0];
+        if T {
+            let power = &self.power.as_chunks::<M>().0[0];
+            let dof = &self.dof.as_chunks::<M>().0[0];
+            lanes!(V, M, m => {
                 let inner = distance[m].div(V::load(&dof[m])).add(V::splat(1.0));
-                inner.ln().fma(V::load(&power[m]), norm)
-            } else {
-                distance[m].fma(V::splat(-0.5), norm)
-            }
-        })
+                inner.ln().fma(V::load(&power[m]), V::load(&norm[m]))
+            })
+        } else {
+            lanes!(V, M, m => distance[m].fma(V::splat(-0.5), V::load(&norm[m])))
+        }
     }
 
     /// E[u] of a complete row given its distances, and E[ln u] − E[u] without the constant ψ((ν+D)/2) − ln((ν+D)/2).
@@ -142,11 +141,11 @@ impl Kernel {
     pub(crate) fn robust_weight<V: Lanes, const M: usize>(&self, distance: [V; M]) -> ([V; M], [V; M]) {
         let power = &self.power.as_chunks::<M>().0[0];
         let dof = &self.dof.as_chunks::<M>().0[0];
-        let weight: [V; M] = std::array::from_fn(|m| {
+        let weight = lanes!(V, M, m => {
             let plus = V::load(&power[m]).mul(V::splat(-2.0));
             plus.div(V::load(&dof[m]).add(distance[m]))
         });
-        let log_minus = std::array::from_fn(|m| {
+        let log_minus = lanes!(V, M, m => {
             // −ln(ν + δ) + ln ν; the constant ln((ν + D)/ν) is added per state at the end.
             let inner = distance[m].div(V::load(&dof[m])).add(V::splat(1.0));
             V::splat(0.0).sub(inner.ln()).sub(weight[m])
@@ -177,12 +176,13 @@ pub(crate) fn vector_times<V: Lanes, const M: usize>(v: [V; M], rows: &[[Block; 
         return [left.add(right); M];
     }
     let mut memory = [Block::ZERO; M];
-    (0..M).for_each(|m| v[m].store(&mut memory[m]));
+    store(v, &mut memory);
     let mut sum = [V::splat(0.0); M];
-    for (i, row) in rows.iter().enumerate().take(states) {
+    let rows = &rows[..states];
+    for i in 0..states {
         let factor = V::splat(memory[i / 4].0[i % 4]);
         for m in 0..M {
-            sum[m] = factor.fma(V::load(&row[m]), sum[m]);
+            sum[m] = factor.fma(V::load(&rows[i][m]), sum[m]);
         }
     }
     sum

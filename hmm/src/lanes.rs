@@ -36,6 +36,9 @@ const EXP: [f64; 12] = [
     2.511003761756205e-08,
 ];
 
+/// 2 artanh(s) = 2s + s z (2/3 + 2/5 z + …): the coefficients from z^8 down (z^9 has 2/21).
+const ARTANH: [f64; 9] = [2.0 / 19.0, 2.0 / 17.0, 2.0 / 15.0, 2.0 / 13.0, 2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0];
+
 /// Arithmetic on four lanes.
 pub(crate) trait Lanes: Copy {
     fn splat(x: f64) -> Self;
@@ -82,13 +85,18 @@ pub(crate) trait Lanes: Copy {
         let n = shifted.sub(Self::splat(MAGIC));
         let r = n.fma(Self::splat(-LN2_HIGH), x);
         let r = n.fma(Self::splat(-LN2_LOW), r);
-        let c = |i: usize| Self::splat(EXP[i]);
+        // No closures over lanes anywhere in the kernels: a closure is a function of its own, without AVX2.
+        macro_rules! c {
+            ($i:literal) => {
+                Self::splat(EXP[$i])
+            };
+        }
         // Estrin's scheme: short dependency chains.
         let r2 = r.mul(r);
         let r4 = r2.mul(r2);
-        let low = r2.fma(r.fma(c(3), c(2)), r.add(c(0)));
-        let middle = r2.fma(r.fma(c(7), c(6)), r.fma(c(5), c(4)));
-        let high = r2.fma(r.fma(c(11), c(10)), r.fma(c(9), c(8)));
+        let low = r2.fma(r.fma(c!(3), c!(2)), r.add(c!(0)));
+        let middle = r2.fma(r.fma(c!(7), c!(6)), r.fma(c!(5), c!(4)));
+        let high = r2.fma(r.fma(c!(11), c!(10)), r.fma(c!(9), c!(8)));
         let p = r4.fma(r4.fma(high, middle), low);
         p.add_exponent(shifted).keep_where_not_below(self, Self::splat(EXP_ZERO))
     }
@@ -102,12 +110,38 @@ pub(crate) trait Lanes: Copy {
         let z = s.mul(s);
         // ln m = 2 artanh s = 2s + s z (2/3 + 2/5 z + …), z ≤ .0295.
         let mut p = Self::splat(2.0 / 21.0);
-        for odd in [19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0] {
-            p = p.fma(z, Self::splat(2.0 / odd));
+        for i in 0..9 {
+            p = p.fma(z, Self::splat(ARTANH[i]));
         }
         let tail = s.mul(z).fma(p, e.mul(Self::splat(LN2_LOW)));
         e.fma(Self::splat(LN2_HIGH), s.add(s).add(tail))
     }
+}
+
+/// `[V; M]` from an expression over m: `std::array::from_fn` without the closure (see [`Lanes::exp`]).
+macro_rules! lanes {
+    ($v:ident, $count:ident, $m:ident => $value:expr) => {{
+        let mut out = [<$v as $crate::lanes::Lanes>::splat(0.0); $count];
+        for $m in 0..$count {
+            out[$m] = $value;
+        }
+        out
+    }};
+}
+pub(crate) use lanes;
+
+/// Stores `[V; M]` into blocks.
+#[inline(always)]
+pub(crate) fn store<V: Lanes, const M: usize>(v: [V; M], out: &mut [Block; M]) {
+    for m in 0..M {
+        v[m].store(&mut out[m]);
+    }
+}
+
+/// Loads `[V; M]` from blocks.
+#[inline(always)]
+pub(crate) fn load<V: Lanes, const M: usize>(blocks: &[Block; M]) -> [V; M] {
+    lanes!(V, M, m => V::load(&blocks[m]))
 }
 
 /// Plain arrays, for processors without AVX2.

@@ -4,6 +4,8 @@
 //! features, several sequences, missing values (NaN) marginalised. Parameters come in and go out as `ndarray` arrays; inside,
 //! states lie in SIMD lanes and the recursions are scaled, with log space as the fallback where doubles run out.
 
+#![allow(clippy::needless_range_loop, reason = "the kernels index several arrays in step")]
+
 pub mod log_space;
 
 mod baum_welch;

@@ -3,7 +3,7 @@
 use crate::forward_backward::Visit;
 use crate::gamma::digamma;
 use crate::kernel::Kernel;
-use crate::lanes::{Block, Lanes};
+use crate::lanes::{Block, Lanes, lanes, store};
 use crate::observations::Sequence;
 use crate::statistics::Statistics;
 
@@ -80,7 +80,9 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Accumulate
 
 #[inline(always)]
 fn add<V: Lanes, const M: usize>(sum: &mut [Block; M], term: [V; M]) {
-    (0..M).for_each(|m| V::load(&sum[m]).add(term[m]).store(&mut sum[m]));
+    for m in 0..M {
+        V::load(&sum[m]).add(term[m]).store(&mut sum[m]);
+    }
 }
 
 impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Visit<M> for Accumulate<'_, M, D, FULL, T> {
@@ -91,7 +93,7 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Visit<M> f
         }
         if self.sequence.is_incomplete(t) {
             let mut memory = [Block::ZERO; M];
-            (0..M).for_each(|m| gamma[m].store(&mut memory[m]));
+            store(gamma, &mut memory);
             return self.incomplete(t, memory);
         }
         let dims = if D == 0 { self.kernel.dims } else { D };
@@ -100,9 +102,9 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Visit<M> f
         add(&mut self.sums.weight.as_chunks_mut::<M>().0[0], gamma);
         let robust = if T {
             let (u, log_minus) = self.kernel.robust_weight::<V, M>(self.kernel.distance::<V, M, D, FULL>(row));
-            let log_minus = std::array::from_fn(|m| gamma[m].mul(log_minus[m]));
+            let log_minus = lanes!(V, M, m => gamma[m].mul(log_minus[m]));
             add(&mut self.sums.log_minus.as_chunks_mut::<M>().0[0], log_minus);
-            let robust = std::array::from_fn(|m| gamma[m].mul(u[m]));
+            let robust = lanes!(V, M, m => gamma[m].mul(u[m]));
             add(&mut self.sums.robust.as_chunks_mut::<M>().0[0], robust);
             robust
         } else {

@@ -7,7 +7,7 @@
 use crate::error::HmmError;
 use crate::forward_backward::Compensated;
 use crate::kernel::{Kernel, compiled};
-use crate::lanes::{Block, Job, Lanes};
+use crate::lanes::{Block, Job, Lanes, lanes, load, store};
 use crate::log_space;
 use crate::model::Hmm;
 use crate::observations::{Observations, Sequence};
@@ -133,40 +133,45 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Ma
         let rows = trellis.log_transition.as_chunks::<M>().0;
         let start = &trellis.log_start.as_chunks::<M>().0[0];
         let mut score = [V::splat(0.0); M];
-        for (t, row) in sequence.rows.chunks_exact(dims).enumerate() {
+        for t in 0..sequence.len() {
+            let row = &sequence.rows[t * dims..][..dims];
             let density: [V; M] = if sequence.is_incomplete(t) {
-                let loaded = kernel.log_density_incomplete::<M>(row);
-                std::array::from_fn(|m| V::load(&loaded[m]))
+                load(&kernel.log_density_incomplete::<M>(row))
             } else {
                 kernel.log_density::<V, M, D, FULL, T>(row)
             };
             if t == 0 {
-                (0..M).for_each(|m| score[m] = V::load(&start[m]).add(density[m]));
+                score = lanes!(V, M, m => V::load(&start[m]).add(density[m]));
             } else if M == 1 {
                 let rows = &rows[..4];
                 let from = score[0].spread();
                 // log A + density doesn't wait for the scores: the chain from step to step is one addition and two maxima.
-                let candidate: [V; 4] = std::array::from_fn(|i| from[i].add(V::load(&rows[i][0]).add(density[0])));
+                const FOUR: usize = 4;
+                let candidate = lanes!(V, FOUR, i => from[i].add(V::load(&rows[i][0]).add(density[0])));
                 let best = candidate[0].max(candidate[1]).max(candidate[2].max(candidate[3]));
-                let choice = |i: usize| candidate[i].equal(best) << (4 * i);
-                trellis.choices[t] = (choice(0) | choice(1) | choice(2) | choice(3)) as u16;
+                let mut choices = 0;
+                for i in 0..4 {
+                    choices |= candidate[i].equal(best) << (4 * i);
+                }
+                trellis.choices[t] = choices as u16;
                 score[0] = best;
             } else {
                 let mut memory = [Block::ZERO; M];
-                (0..M).for_each(|m| score[m].store(&mut memory[m]));
+                store(score, &mut memory);
                 let mut best = [V::splat(f64::NEG_INFINITY); M];
-                for (i, row) in rows.iter().enumerate().take(kernel.states) {
+                let rows = &rows[..kernel.states];
+                for i in 0..kernel.states {
                     let from = V::splat(memory[i / 4].0[i % 4]);
-                    (0..M).for_each(|m| best[m] = best[m].max(from.add(V::load(&row[m]))));
+                    best = lanes!(V, M, m => best[m].max(from.add(V::load(&rows[i][m]))));
                 }
-                (0..M).for_each(|m| score[m] = best[m].add(density[m]));
+                score = lanes!(V, M, m => best[m].add(density[m]));
             }
             if M > 1 {
-                (0..M).for_each(|m| score[m].store(&mut trellis.scores[t * M + m]));
+                store(score, &mut trellis.scores.as_chunks_mut::<M>().0[t]);
             }
         }
         let mut memory = [Block::ZERO; M];
-        (0..M).for_each(|m| score[m].store(&mut memory[m]));
+        store(score, &mut memory);
         let at = |s: usize| memory[s / 4].0[s % 4];
         let last = (1..kernel.states).fold(0, |best, s| if at(s) > at(best) { s } else { best });
         (last, at(last))
