@@ -9,6 +9,7 @@
 pub mod log_space;
 
 mod baum_welch;
+mod chain;
 mod cholesky;
 mod config;
 mod emission;
@@ -23,18 +24,31 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_avx2;
 mod m_step;
+mod matching;
 mod model;
+mod model_file;
 mod observations;
+mod sample;
+mod schmitt;
+mod select;
+mod smooth;
 mod start;
 mod statistics;
 mod sums;
 mod viterbi;
+mod viterbi_online;
 
 pub use baum_welch::{Fit, Reseed};
+pub use chain::entropy;
 pub use config::{CovariancePrior, DegreesOfFreedom, FitConfig, TransitionPrior};
 pub use error::HmmError;
 pub use filter::Filter;
 pub use infer::Posteriors;
 pub use model::{Covariance, CovarianceKind, Emission, Hmm};
+pub use model_file::{ModelFile, Scaling, Training, VERSION, fingerprint};
 pub use observations::Observations;
+pub use schmitt::{Decision, SchmittTrigger};
+pub use select::{Fold, per_row};
+pub use smooth::FixedLag;
 pub use viterbi::Path;
+pub use viterbi_online::OnlineViterbi;

@@ -137,7 +137,8 @@ pub(crate) fn raise_to_floor(matrix: &mut [f64], scale: &Scale, floor: f64, diag
         }
         return raised;
     }
-    let unit = |i: usize, j: usize| (scale.variance[i] * scale.variance[j]).sqrt();
+    // The product of the roots: that of the variances may overflow.
+    let unit = |i: usize, j: usize| scale.variance[i].sqrt() * scale.variance[j].sqrt();
     let relative: Vec<f64> = (0..d * d).map(|n| matrix[n] / unit(n / d, n % d)).collect();
     let less: Vec<f64> = (0..d * d).map(|n| relative[n] - if n / d == n % d { floor } else { 0.0 }).collect();
     if cholesky(&less, d).is_some() {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use hmm::{Covariance, CovarianceKind, Emission, Filter, FitConfig, Hmm, Observations};
+use hmm::{Covariance, CovarianceKind, Emission, Filter, FitConfig, Hmm, Observations, OnlineViterbi};
 use ndarray::Array3;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -94,7 +94,21 @@ fn check_inference(kind: CovarianceKind) {
         let row = smoothed.probabilities.row(t.parse().unwrap());
         check_close(&format!("smoothed {t}"), row.iter().copied(), vector(expected), 1e-8);
     }
+    let lagged = case.fitted.fixed_lag(&observations, 10).unwrap();
+    let expected = vector(&case.expected["fixed_lag10_t1000"]);
+    check_close("fixed lag 10", lagged.probabilities.row(1000).iter().copied(), expected, 1e-8);
+    let last = filtered.probabilities.row(case.rows.nrows() - 1);
+    let forecast = case.fitted.forecast(last, 100).unwrap();
+    for (h, expected) in case.expected["predict_h"].as_object().unwrap() {
+        let row = forecast.row(h.parse::<usize>().unwrap() - 1);
+        check_close(&format!("forecast {h}"), row.iter().copied(), vector(expected), 1e-8);
+    }
     let path = case.fitted.viterbi(&observations).unwrap();
+    let mut online = OnlineViterbi::new(&case.fitted, 200).unwrap();
+    for (t, row) in case.rows.outer_iter().enumerate() {
+        let state = online.step(row.as_slice().unwrap()).unwrap();
+        assert_eq!(state, t.checked_sub(200).map(|t| path.states[t]), "online viterbi, row {t}");
+    }
     check_close("viterbi", [path.log_probability], [number(&case.expected["viterbi_logprob"])], 1e-10);
     assert_eq!(path.switches(observations.lengths()) as f64, number(&case.expected["viterbi_switches"]));
     let bytes: Vec<u8> = path.states.iter().map(|&s| s as u8).collect();
