@@ -75,7 +75,7 @@ fn regimes_are_as_good_as_with_the_true_parameters() {
         let config = FitConfig {
             covariance: CovarianceKind::Diagonal,
             degrees_of_freedom: DegreesOfFreedom::Fixed(5.0),
-            transition_prior: Some(TransitionPrior { every: 1.0, stay: 100.0 }),
+            transition_prior: Some(TransitionPrior { every: 0.0, stay: 20.0 }),
             seed,
             ..FitConfig::new(2)
         };
