@@ -258,9 +258,19 @@ pub(crate) trait Job {
     fn run<V: Lanes>(self) -> Self::Output;
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Lets a test run the plain arrays on a processor that has better.
+    pub(crate) static FORCE_PORTABLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// Whether [`run_vector`] has better than plain arrays on this processor.
 #[inline(always)]
 pub(crate) fn is_vector() -> bool {
+    #[cfg(test)]
+    if FORCE_PORTABLE.get() {
+        return false;
+    }
     #[cfg(target_arch = "x86_64")]
     return crate::lanes_avx2::available();
     #[cfg(not(target_arch = "x86_64"))]

@@ -5,6 +5,7 @@
 //! states lie in SIMD lanes and the recursions are scaled, with log space as the fallback where doubles run out.
 
 #![allow(clippy::needless_range_loop, reason = "the kernels index several arrays in step")]
+#![allow(clippy::neg_cmp_op_on_partial_ord, reason = "checks are written so that a NaN fails them")]
 
 pub mod log_space;
 
@@ -12,6 +13,8 @@ mod baum_welch;
 mod chain;
 mod cholesky;
 mod config;
+#[cfg(test)]
+mod e_step_oracle;
 mod emission;
 mod error;
 mod filter;

@@ -25,7 +25,7 @@ pub(crate) fn model(
 ) -> Result<Hmm, HmmError> {
     let (k, d) = (config.states, observations.dims());
     let rows = standardised(observations, scale);
-    let assigned = if index % 2 == 0 {
+    let assigned = if index.is_multiple_of(2) {
         let window = (5.0 * 12f64.powf(rng.random::<f64>())) as usize;
         kmeans(&windowed(observations, &rows, window), 2 * d, k, rng)
     } else {
