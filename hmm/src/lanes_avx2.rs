@@ -15,7 +15,7 @@ pub(crate) fn available() -> bool {
 }
 
 /// Runs the job with AVX2 and FMA code generation. Panics where the processor has none.
-#[inline]
+#[inline(always)]
 pub(crate) fn run<J: Job>(job: J) -> J::Output {
     assert!(available());
     // SAFETY: the processor has AVX2 and FMA, checked above.
