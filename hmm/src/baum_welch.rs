@@ -4,7 +4,7 @@
 //! priors. It never falls: a step that would lower it by more than rounding is not taken. A state that lost its rows is put
 //! on rows that the others explain badly, which may cost objective at first: the model before is kept and wins if better.
 
-use crate::config::FitConfig;
+use crate::config::{DegreesOfFreedom, FitConfig};
 use crate::emission::StateDensity;
 use crate::error::HmmError;
 use crate::forward_backward::{Workspace, e_step};
@@ -119,7 +119,8 @@ impl<'a, 'o> Em<'a, 'o> {
     }
 
     fn point(&self, model: Hmm, workspace: &mut Workspace, statistics: &mut Statistics) -> Result<Point, HmmError> {
-        let kernel = Kernel::new(&model)?;
+        let mut kernel = Kernel::new(&model)?;
+        kernel.fits_dof = matches!(self.config.degrees_of_freedom, DegreesOfFreedom::Fitted { .. });
         e_step(&kernel, self.observations, workspace, statistics)?;
         let objective = statistics.log_likelihood + log_prior(&model, self.config, &self.scale);
         Ok(Point { model, statistics: statistics.clone(), objective })

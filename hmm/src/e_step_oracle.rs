@@ -33,7 +33,8 @@ fn close(what: &str, got: &[f64], expected: &[f64]) {
 }
 
 fn check(k: usize, d: usize, full: bool, student: bool, rows: &Array2<f64>) {
-    let kernel = Kernel::new(&model(k, d, full, student)).expect("checked");
+    let mut kernel = Kernel::new(&model(k, d, full, student)).expect("checked");
+    kernel.fits_dof = true;
     let lengths = if rows.nrows() > 12 { vec![11, rows.nrows() - 11] } else { vec![rows.nrows()] };
     let observations = Observations::sequences(rows.view(), &lengths).expect("finite or missing");
     let mut exact = Statistics::new(k, d, full);

@@ -1,7 +1,7 @@
 //! Forward–backward on a scaled lattice: the E-step's inner loops.
 //!
 //! Emissions are shifted by their maximum over the states, so that the best state's density is 1 whatever the row; the forward
-//! vector is normalised every 8th step only, and the backward vector is divided by the same numbers, so α·β sums to one at the
+//! vector is rescaled every 8th step only, and the backward vector is multiplied by the same numbers, so α·β sums to one at the
 //! end of every group. That sum is the check: where probability has left the range of a double (a state that can be entered
 //! starves below 1e-280, or the sum drifts), the sequence is refused here and redone in log space ([`crate::log_space`]).
 
@@ -15,19 +15,24 @@ use crate::sums::{Accumulate, Sums};
 
 /// Steps between two normalisations.
 const GROUP: usize = 8;
-/// A group's mass below this is refused, a state's below [`STARVED`].
-const MASS_MIN: f64 = 1e-250;
-const STARVED: f64 = 1e-280;
+/// A group's mass below this is refused. What underflows within a group is then below 1e-308 / 1e-100 in the units of its end,
+/// nothing beside a state that holds at least [`STARVED`]; one that holds less, though it can be occupied, is refused too.
+const MASS_MIN: f64 = 1e-100;
+const STARVED: f64 = 1e-190;
 
 /// Forward vectors and shifted densities of one sequence; reused from call to call.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lattice {
-    /// α, `blocks` per step; normalised at the ends of groups only.
+    /// α, `blocks` per step, each up to a factor of its own.
     pub alpha: Vec<Block>,
     /// exp(log density − its maximum), `blocks` per step.
     density: Vec<Block>,
-    /// 1 / the mass that each group was divided by.
-    inverse_mass: Vec<f64>,
+    /// E[u] of Student-t emissions, `blocks` per step; stale where the row is incomplete.
+    pub robust: Vec<Block>,
+    /// What the forward vector was multiplied by at the end of each group.
+    factor: Vec<f64>,
+    /// 1 / the mass left at the last step.
+    last_factor: f64,
 }
 
 /// Called for each step with P(S_t | all rows), from the last step to the first.
@@ -55,43 +60,57 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Fo
         let alphas = &mut lattice.alpha.as_chunks_mut::<M>().0[..steps];
         let densities = &mut lattice.density.as_chunks_mut::<M>().0[..steps];
         let mut predicted: [V; M] = load(start);
+        let robust = &mut lattice.robust.as_chunks_mut::<M>().0[..if T { steps } else { 0 }];
         let mut total = Compensated::default();
+        // A group's end is multiplied by the inverse of the mass at the end of the group before: the division is done by then,
+        // and the chain from step to step never waits for it.
+        let mut factor = V::splat(1.0);
         // Plain loops over indices: an iterator adapter that isn't inlined costs more than the arithmetic.
         for group in 0..steps.div_ceil(GROUP) {
             let mut shift = V::splat(0.0);
-            let mut alpha = predicted;
+            let mut alpha = [V::splat(0.0); M];
             let end = steps.min((group + 1) * GROUP);
             for t in group * GROUP..end {
                 let row = &sequence.rows[t * dims..][..dims];
                 let log_density = if sequence.is_incomplete(t) {
                     load(&kernel.log_density_incomplete::<M>(row))
+                } else if T {
+                    let (log_density, weight) = kernel.student::<V, M, D, FULL>(row);
+                    store(weight, &mut robust[t]);
+                    log_density
                 } else {
-                    kernel.log_density::<V, M, D, FULL, T>(row)
+                    kernel.log_density::<V, M, D, FULL, false>(row)
                 };
                 let (density, top) = shifted::<V, M>(log_density);
                 shift = shift.add(top);
-                if t % GROUP > 0 {
-                    predicted = vector_times(alpha, rows, kernel.states);
-                }
                 for m in 0..M {
                     alpha[m] = predicted[m].mul(density[m]);
                     density[m].store(&mut densities[t][m]);
                     alpha[m].store(&mut alphas[t][m]);
                 }
+                predicted = vector_times(alpha, rows, kernel.states);
             }
-            let mass = sum::<V, M>(alpha);
-            if !(mass.first() >= MASS_MIN) {
-                return None;
-            }
-            let inverse = V::splat(1.0).div(mass);
-            alpha = lanes!(V, M, m => alpha[m].mul(inverse));
+            alpha = lanes!(V, M, m => alpha[m].mul(factor));
+            predicted = lanes!(V, M, m => predicted[m].mul(factor));
+            lattice.factor[group] = factor.first();
             store(alpha, &mut alphas[end - 1]);
-            if starves::<V, M>(alpha, kernel.reachable(end - 1)) {
+            let mass = sum::<V, M>(alpha);
+            if !(mass.first() >= MASS_MIN) || starves::<V, M>(alpha, kernel.reachable(end - 1)) {
                 return None;
             }
-            lattice.inverse_mass[group] = inverse.first();
-            total.add(shift.first() - inverse.ln().first());
-            predicted = vector_times(alpha, rows, kernel.states);
+            factor = V::splat(1.0).div(mass);
+            total.add(shift.first());
+        }
+        lattice.last_factor = factor.first();
+        total.add(-factor.ln().first());
+        // Logs of the factors four at a time, away from the recursion; the first factor is one.
+        let factors = &lattice.factor[..steps.div_ceil(GROUP)];
+        for four in 0..factors.len().div_ceil(4) {
+            let mut block = Block([1.0; 4]);
+            for (lane, n) in (4 * four..factors.len().min(4 * four + 4)).enumerate() {
+                block.0[lane] = factors[n];
+            }
+            total.add(-V::load(&block).ln().sum_across().first());
         }
         total.value().is_finite().then_some(total.value())
     }
@@ -148,7 +167,7 @@ impl<const M: usize, R: Visit<M>> Job for Backward<'_, M, R> {
         let alphas = &lattice.alpha.as_chunks::<M>().0[..steps];
         let densities = &lattice.density.as_chunks::<M>().0[..steps];
         let flow = flow.as_chunks_mut::<M>().0;
-        let mut beta = [V::splat(1.0); M];
+        let mut beta = [V::splat(lattice.last_factor); M];
         for t in (0..steps).rev() {
             let gamma = lanes!(V, M, m => V::load(&alphas[t][m]).mul(beta[m]));
             visitor.step::<V>(t, gamma);
@@ -162,8 +181,8 @@ impl<const M: usize, R: Visit<M>> Job for Backward<'_, M, R> {
             }
             let mut later = lanes!(V, M, m => V::load(&densities[t][m]).mul(beta[m]));
             if ends_group {
-                let inverse = V::splat(lattice.inverse_mass[t / GROUP]);
-                later = lanes!(V, M, m => later[m].mul(inverse));
+                let factor = V::splat(lattice.factor[t / GROUP]);
+                later = lanes!(V, M, m => later[m].mul(factor));
             }
             let earlier = &alphas[t - 1];
             let entered = if M == 1 { 4 } else { kernel.states };
@@ -220,7 +239,9 @@ impl Workspace {
         if self.lattice.alpha.len() < blocks {
             self.lattice.alpha.resize(blocks, Block::ZERO);
             self.lattice.density.resize(blocks, Block::ZERO);
-            self.lattice.inverse_mass.resize(steps.div_ceil(GROUP), 0.0);
+            self.lattice.factor.resize(steps.div_ceil(GROUP), 0.0);
+            let robust = if kernel.student { blocks } else { 0 };
+            self.lattice.robust.resize(robust, Block::ZERO);
         }
         self.flow.fill(Block::ZERO);
         self.sums.clear();
@@ -281,7 +302,7 @@ fn backward_statistics(kernel: &Kernel, sequence: Sequence<'_>, workspace: &mut 
         #[inline(always)]
         fn run<V: Lanes>(self) -> bool {
             let Run { kernel, sequence, steps, lattice, flow, sums, part } = self;
-            let visitor = &mut Accumulate::<M, D, FULL, T> { kernel, sequence, sums, part };
+            let visitor = &mut Accumulate::<M, D, FULL, T> { kernel, sequence, robust: &lattice.robust, sums, part };
             Backward { kernel, steps, lattice, visitor, flow }.run::<V>()
         }
     }

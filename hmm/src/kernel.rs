@@ -31,11 +31,14 @@ pub(crate) struct Kernel {
     log_norm: Vec<Block>,
     /// Diagonal: 1/σ per dimension. Full: packed rows of L⁻¹.
     weights: Vec<Block>,
-    /// L⁻¹ μ per dimension.
+    /// −L⁻¹ μ per dimension.
     offsets: Vec<Block>,
-    /// ν, and −(ν + D)/2.
-    dof: Vec<Block>,
+    /// 1/ν, −(ν + D)/2 and (ν + D)/ν.
+    inverse_dof: Vec<Block>,
     power: Vec<Block>,
+    weight_max: Vec<Block>,
+    /// Whether the E-step has to sum what the update of ν needs.
+    pub fits_dof: bool,
     /// Bit sets of the states that can be occupied at t = 0, 1, …; the last holds from then on.
     reach: Vec<u64>,
 }
@@ -58,7 +61,7 @@ impl Kernel {
         let weight = |i: usize, j: usize| over(&|s| densities[s].whitening[i * dims + j], 0.0);
         let columns = |i: usize| if full { 0..=i } else { i..=i };
         let offset =
-            |i: usize| over(&|s| columns(i).map(|j| densities[s].whitening[i * dims + j] * densities[s].mean[j]).sum(), 0.0);
+            |i: usize| over(&|s| columns(i).map(|j| densities[s].whitening[i * dims + j] * -densities[s].mean[j]).sum(), 0.0);
         let dof = |s: usize| densities[s].degrees_of_freedom.unwrap_or(1.0);
         Ok(Kernel {
             states,
@@ -73,7 +76,9 @@ impl Kernel {
             log_norm: over(&|s| densities[s].log_norm, f64::NEG_INFINITY),
             weights: (0..dims).flat_map(|i| columns(i).flat_map(move |j| vec![(i, j)])).flat_map(|(i, j)| weight(i, j)).collect(),
             offsets: (0..dims).flat_map(offset).collect(),
-            dof: over(&dof, 1.0),
+            inverse_dof: over(&|s| 1.0 / dof(s), 1.0),
+            weight_max: over(&|s| (dof(s) + dims as f64) / dof(s), 1.0),
+            fits_dof: false,
             power: over(&|s| -0.5 * (dof(s) + dims as f64), -0.5),
             reach: reach(model),
             densities,
@@ -105,7 +110,7 @@ impl Kernel {
             let packed = &weights[next..next + columns.len()];
             next += columns.len();
             for m in 0..M {
-                let mut z = V::splat(0.0).sub(V::load(&offsets[i][m]));
+                let mut z = V::load(&offsets[i][m]);
                 for j in 0..columns.len() {
                     z = V::splat(columns[j]).fma(V::load(&packed[j][m]), z);
                 }
@@ -122,35 +127,35 @@ impl Kernel {
         &self,
         row: &[f64],
     ) -> [V; M] {
+        if T {
+            return self.student::<V, M, D, FULL>(row).0;
+        }
         let distance = self.distance::<V, M, D, FULL>(row);
         let norm = &self.log_norm.as_chunks::<M>().0[0];
-        if T {
-            let power = &self.power.as_chunks::<M>().0[0];
-            let dof = &self.dof.as_chunks::<M>().0[0];
-            lanes!(V, M, m => {
-                let inner = distance[m].div(V::load(&dof[m])).add(V::splat(1.0));
-                inner.ln().fma(V::load(&power[m]), V::load(&norm[m]))
-            })
-        } else {
-            lanes!(V, M, m => distance[m].fma(V::splat(-0.5), V::load(&norm[m])))
-        }
+        lanes!(V, M, m => distance[m].fma(V::splat(-0.5), V::load(&norm[m])))
     }
 
-    /// E[u] of a complete row given its distances, and E[ln u] − E[u] without the constant ψ((ν+D)/2) − ln((ν+D)/2).
+    /// Student-t: log p(row | state) of a complete row, and E[u] = (ν + D) / (ν + δ).
     #[inline(always)]
-    pub(crate) fn robust_weight<V: Lanes, const M: usize>(&self, distance: [V; M]) -> ([V; M], [V; M]) {
+    pub(crate) fn student<V: Lanes, const M: usize, const D: usize, const FULL: bool>(&self, row: &[f64]) -> ([V; M], [V; M]) {
+        let distance = self.distance::<V, M, D, FULL>(row);
+        let norm = &self.log_norm.as_chunks::<M>().0[0];
         let power = &self.power.as_chunks::<M>().0[0];
-        let dof = &self.dof.as_chunks::<M>().0[0];
-        let weight = lanes!(V, M, m => {
-            let plus = V::load(&power[m]).mul(V::splat(-2.0));
-            plus.div(V::load(&dof[m]).add(distance[m]))
-        });
-        let log_minus = lanes!(V, M, m => {
-            // −ln(ν + δ) + ln ν; the constant ln((ν + D)/ν) is added per state at the end.
-            let inner = distance[m].div(V::load(&dof[m])).add(V::splat(1.0));
+        let inverse_dof = &self.inverse_dof.as_chunks::<M>().0[0];
+        let weight_max = &self.weight_max.as_chunks::<M>().0[0];
+        let inner = lanes!(V, M, m => distance[m].fma(V::load(&inverse_dof[m]), V::splat(1.0)));
+        let log_density = lanes!(V, M, m => inner[m].ln().fma(V::load(&power[m]), V::load(&norm[m])));
+        (log_density, lanes!(V, M, m => V::load(&weight_max[m]).div(inner[m])))
+    }
+
+    /// From E[u]: E[ln u] − E[u] without the constant ψ((ν+D)/2) − ln((ν+D)/2) and without ln((ν+D)/ν).
+    #[inline(always)]
+    pub(crate) fn log_minus<V: Lanes, const M: usize>(&self, weight: [V; M]) -> [V; M] {
+        let weight_max = &self.weight_max.as_chunks::<M>().0[0];
+        lanes!(V, M, m => {
+            let inner = V::load(&weight_max[m]).div(weight[m]);
             V::splat(0.0).sub(inner.ln()).sub(weight[m])
-        });
-        (weight, log_minus)
+        })
     }
 
     /// log p(row | state) where the row is incomplete, over lanes. Cold: it may allocate.

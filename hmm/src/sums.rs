@@ -3,7 +3,7 @@
 use crate::forward_backward::Visit;
 use crate::gamma::digamma;
 use crate::kernel::Kernel;
-use crate::lanes::{Block, Lanes, lanes, store};
+use crate::lanes::{Block, Lanes, lanes, load, store};
 use crate::observations::Sequence;
 use crate::statistics::Statistics;
 
@@ -64,6 +64,8 @@ impl Sums {
 pub(crate) struct Accumulate<'a, const M: usize, const D: usize, const FULL: bool, const T: bool> {
     pub kernel: &'a Kernel,
     pub sequence: Sequence<'a>,
+    /// E[u] per step, from the forward pass.
+    pub robust: &'a [Block],
     pub sums: &'a mut Sums,
     pub part: &'a mut Statistics,
 }
@@ -101,10 +103,13 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Visit<M> f
         let means = &self.kernel.means.as_chunks::<M>().0[..dims];
         add(&mut self.sums.weight.as_chunks_mut::<M>().0[0], gamma);
         let robust = if T {
-            let (u, log_minus) = self.kernel.robust_weight::<V, M>(self.kernel.distance::<V, M, D, FULL>(row));
-            let log_minus = lanes!(V, M, m => gamma[m].mul(log_minus[m]));
-            add(&mut self.sums.log_minus.as_chunks_mut::<M>().0[0], log_minus);
-            let robust = lanes!(V, M, m => gamma[m].mul(u[m]));
+            let weight: [V; M] = load(&self.robust.as_chunks::<M>().0[t]);
+            if self.kernel.fits_dof {
+                let log_minus = self.kernel.log_minus::<V, M>(weight);
+                let log_minus = lanes!(V, M, m => gamma[m].mul(log_minus[m]));
+                add(&mut self.sums.log_minus.as_chunks_mut::<M>().0[0], log_minus);
+            }
+            let robust = lanes!(V, M, m => gamma[m].mul(weight[m]));
             add(&mut self.sums.robust.as_chunks_mut::<M>().0[0], robust);
             robust
         } else {
