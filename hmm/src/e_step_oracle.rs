@@ -1,6 +1,7 @@
 //! The scaled E-step on every set of lanes against the one in log space, for all block counts, with gaps.
 
 use crate::forward_backward::{Workspace, e_step, posteriors};
+use crate::interleaved;
 use crate::kernel::Kernel;
 use crate::lanes;
 use crate::log_space;
@@ -64,6 +65,46 @@ fn check(k: usize, d: usize, full: bool, student: bool, rows: &Array2<f64>) {
     }
 }
 
+/// Four different models in one E-step, against each by itself.
+fn check_interleaved(k: usize, d: usize, full: bool, student: bool, rows: &Array2<f64>) {
+    let kernels: [Kernel; 4] = std::array::from_fn(|n| {
+        let model = model(k, d, full, student);
+        let shift = n as f64 * 0.3;
+        let emission = Emission { means: model.emission().means.mapv(|m| m + shift), ..model.emission().clone() };
+        let stay = [0.9, 0.5, 0.99, 0.2][n];
+        let transition = Array2::from_shape_fn((k, k), |(i, j)| if i == j { stay } else { (1.0 - stay) / (k - 1) as f64 });
+        let moved = Hmm::new(model.start().to_owned(), transition, emission).expect("a model by construction");
+        let mut kernel = Kernel::new(&moved).expect("checked");
+        kernel.fits_dof = true;
+        kernel
+    });
+    let lengths = if rows.nrows() > 12 { vec![11, rows.nrows() - 11] } else { vec![rows.nrows()] };
+    let observations = Observations::sequences(rows.view(), &lengths).expect("finite");
+    if !interleaved::fits(k, &observations) {
+        return;
+    }
+    let Some(all) = interleaved::e_step(&kernels, &observations, &mut interleaved::QuadWorkspace::default()) else {
+        // A refusal is right only where a single model is refused by the scaled recursion as well.
+        let refused = |kernel: &Kernel| {
+            observations.each().any(|s| crate::forward_backward::forward(kernel, s, &mut Workspace::new(kernel)).is_none())
+        };
+        assert!(kernels.iter().any(refused), "refused for no reason");
+        return;
+    };
+    for (kernel, got) in kernels.iter().zip(all) {
+        let mut exact = Statistics::new(k, d, full);
+        observations.each().for_each(|s| log_space::statistics(kernel, s, &mut exact).expect("possible"));
+        close("log-likelihood", &[got.log_likelihood], &[exact.log_likelihood]);
+        close("start", &got.start, &exact.start);
+        close("transitions", &got.transitions, &exact.transitions);
+        close("weight", &got.weight, &exact.weight);
+        close("robust", &got.robust, &exact.robust);
+        close("log minus", &got.log_minus, &exact.log_minus);
+        close("first", &got.first, &exact.first);
+        close("second", &got.second, &exact.second);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -77,5 +118,17 @@ proptest! {
     ) {
         let rows = Array2::from_shape_fn((values.len() / d, d), |(t, i)| values[t * d + i]);
         check(k, d, full, student, &rows);
+    }
+
+    #[test]
+    fn four_models_at_once_agree_with_log_space(
+        k in 2usize..5,
+        d in 1usize..7,
+        full: bool,
+        student: bool,
+        values in prop::collection::vec(prop_oneof![12 => -3.0f64..3.0, 1 => -30.0f64..30.0], 6..150),
+    ) {
+        let rows = Array2::from_shape_fn((values.len() / d, d), |(t, i)| values[t * d + i]);
+        check_interleaved(k, d, full, student, &rows);
     }
 }

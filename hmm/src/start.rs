@@ -4,14 +4,13 @@
 //! each feature, windows of 5 to 60 rows), odd ones cluster single rows, so that a two-volatility market and a well-separated
 //! mixture both have starts that suit them. The transition matrix starts persistent (.9, .95 or .98 on the diagonal).
 
-use crate::baum_welch::covariance_of;
 use crate::config::FitConfig;
 use crate::error::HmmError;
 use crate::kmeans::kmeans;
 use crate::m_step::{Scale, raise_to_floor};
-use crate::model::{CovarianceKind, Emission, Hmm};
+use crate::model::{Covariance, CovarianceKind, Emission, Hmm};
 use crate::observations::Observations;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Array3};
 use rand::RngExt;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -106,4 +105,16 @@ fn emission(config: &FitConfig, rows: &[f64], assigned: &[usize], scale: &Scale)
     }
     let degrees_of_freedom = config.degrees_of_freedom.start().map(|dof| Array1::from_elem(k, dof));
     Emission { means, covariance: covariance_of(config.covariance, &matrices, d), degrees_of_freedom }
+}
+
+/// Covariances of one shape from D × D matrices per state (tied: their mean).
+fn covariance_of(kind: CovarianceKind, matrices: &[Vec<f64>], dims: usize) -> Covariance {
+    let k = matrices.len();
+    match kind {
+        CovarianceKind::Diagonal => Covariance::Diagonal(Array2::from_shape_fn((k, dims), |(s, i)| matrices[s][i * dims + i])),
+        CovarianceKind::Full => Covariance::Full(Array3::from_shape_fn((k, dims, dims), |(s, i, j)| matrices[s][i * dims + j])),
+        CovarianceKind::Tied => Covariance::Tied(Array2::from_shape_fn((dims, dims), |(i, j)| {
+            matrices.iter().map(|m| m[i * dims + j]).sum::<f64>() / k as f64
+        })),
+    }
 }
