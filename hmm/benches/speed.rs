@@ -1,7 +1,7 @@
 //! Nanoseconds per step: EM iteration, filter, Viterbi, smoothing. `cargo bench -p hmm --profile ci`; HMM_BENCH_ROWS for T.
 #![allow(clippy::unwrap_used, reason = "a bench may fail loudly")]
 
-use hmm::{Covariance, DegreesOfFreedom, Emission, Filter, FitConfig, Hmm, Observations};
+use hmm::{Covariance, CovarianceKind, DegreesOfFreedom, Emission, Filter, FitConfig, Hmm, Observations};
 use ndarray::{Array1, Array2, Array3};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -96,9 +96,41 @@ fn report(states: usize, dims: usize, rows: usize) {
     }
 }
 
+/// Eight starts of 2,000 rows: per step, iteration and model where four share the lanes, and a fit as it is by default.
+fn starts(states: usize, dims: usize) {
+    let rows = 2_000;
+    let (_, data) = simulated(states, dims, rows);
+    let observations = Observations::new(data.view()).unwrap();
+    for (name, covariance, degrees_of_freedom) in [
+        ("diag", CovarianceKind::Diagonal, DegreesOfFreedom::Gaussian),
+        ("full", CovarianceKind::Full, DegreesOfFreedom::Gaussian),
+        ("t full", CovarianceKind::Full, DegreesOfFreedom::Fixed(5.0)),
+    ] {
+        let base = FitConfig { covariance, degrees_of_freedom, ..FitConfig::new(states) };
+        let run = |iterations| {
+            let short = FitConfig {
+                tolerance: 0.0,
+                iterations,
+                short_iterations: iterations,
+                starts: 8,
+                survivors: 1,
+                reseeds: 0,
+                ..base.clone()
+            };
+            best(8 * rows, || drop(black_box(short.fit(&observations).unwrap())))
+        };
+        let shared = (run(50) - run(10)) / 40.0;
+        let whole = best(1, || drop(black_box(base.fit(&observations).unwrap()))) / 1e6;
+        println!("K={states} D={dims} T={rows} {name:7} interleaved em {shared:6.1}  whole fit, ten starts {whole:6.1} ms");
+    }
+}
+
 fn main() {
     let rows = std::env::var("HMM_BENCH_ROWS").ok().and_then(|v| v.parse().ok()).unwrap_or(200_000);
     report(4, 5, rows);
+    starts(4, 5);
+    starts(3, 4);
+    starts(2, 1);
     if std::env::var_os("HMM_BENCH_SHORT").is_some() {
         return;
     }

@@ -3,7 +3,7 @@
 //! Emissions are shifted by their maximum over the states, so that the best state's density is 1 whatever the row; the forward
 //! vector is rescaled every 8th step only, and the backward vector is multiplied by the same numbers, so α·β sums to one at the
 //! end of every group. That sum is the check: where probability has left the range of a double (a state that can be entered
-//! starves below 1e-280, or the sum drifts), the sequence is refused here and redone in log space ([`crate::log_space`]).
+//! starves, or the sum drifts), the sequence is refused here and redone in log space ([`crate::log_space`]).
 
 use crate::error::HmmError;
 use crate::kernel::{Kernel, compiled, vector_times};
@@ -16,7 +16,8 @@ use crate::sums::{Accumulate, Sums};
 /// Steps between two normalisations.
 const GROUP: usize = 8;
 /// A group's mass below this is refused. What underflows within a group is then below 1e-308 / 1e-100 in the units of its end,
-/// nothing beside a state that holds at least [`STARVED`]; one that holds less, though it can be occupied, is refused too.
+/// nothing beside a state into which at least [`STARVED`] flows next; one into which less flows, though it can be occupied, is
+/// refused too (a density of zero alone is no reason: the transitions feed the state again).
 const MASS_MIN: f64 = 1e-100;
 const STARVED: f64 = 1e-190;
 
@@ -95,7 +96,7 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Fo
             lattice.factor[group] = factor.first();
             store(alpha, &mut alphas[end - 1]);
             let mass = sum::<V, M>(alpha);
-            if !(mass.first() >= MASS_MIN) || starves::<V, M>(alpha, kernel.reachable(end - 1)) {
+            if !(mass.first() >= MASS_MIN) || (end < steps && starves::<V, M>(predicted, kernel.reachable(end))) {
                 return None;
             }
             factor = V::splat(1.0).div(mass);
@@ -137,12 +138,12 @@ pub(crate) fn sum<V: Lanes, const M: usize>(v: [V; M]) -> V {
     sum.sum_across()
 }
 
-/// Whether a state that can be occupied holds so little mass that some of it may have been lost to underflow.
+/// Whether so little flows into a state that can be occupied that what it lost to underflow may matter.
 #[inline(always)]
-fn starves<V: Lanes, const M: usize>(alpha: [V; M], reachable: u64) -> bool {
+fn starves<V: Lanes, const M: usize>(predicted: [V; M], reachable: u64) -> bool {
     let mut starved = 0;
     for m in 0..M {
-        starved |= u64::from(alpha[m].below(V::splat(STARVED))) & (reachable >> (4 * m)) & 0xF;
+        starved |= u64::from(predicted[m].below(V::splat(STARVED))) & (reachable >> (4 * m)) & 0xF;
     }
     starved != 0
 }

@@ -198,13 +198,9 @@ impl<const K: usize, const FULL: bool, const T: bool> Job for Forward<'_, K, FUL
                 for s in 1..K {
                     mass = mass.add(alpha[s]);
                 }
-                let reach = &quad.reach[t.min(quad.reach.len() - 1)];
                 // The masses of all lanes must be at least the least; a NaN isn't.
                 let mut refused = V::splat(1.0).keep_where_not_below(mass, V::splat(MASS_MIN)).below(V::splat(0.5));
                 refused |= mass.equal(mass) ^ 0xF;
-                for s in 0..K {
-                    refused |= alpha[s].below(V::splat(STARVED)) & reach[s];
-                }
                 if refused != 0 {
                     return None;
                 }
@@ -218,6 +214,16 @@ impl<const K: usize, const FULL: bool, const T: bool> Job for Forward<'_, K, FUL
                     sum = alpha[i].fma(V::load(&transition[i][j]), sum);
                 }
                 predicted[j] = sum;
+            }
+            if t % GROUP == GROUP - 1 && t + 1 < steps {
+                let reach = &quad.reach[(t + 1).min(quad.reach.len() - 1)];
+                let mut starved = 0;
+                for s in 0..K {
+                    starved |= predicted[s].below(V::splat(STARVED)) & reach[s];
+                }
+                if starved != 0 {
+                    return None;
+                }
             }
         }
         factor.store(&mut workspace.last_factor[0]);
