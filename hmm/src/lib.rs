@@ -3,6 +3,39 @@
 //! Emissions are multivariate Gaussian or Student-t with diagonal, full or tied covariance; any number of states and
 //! features, several sequences, missing values (NaN) marginalised. Parameters come in and go out as `ndarray` arrays; inside,
 //! states lie in SIMD lanes and the recursions are scaled, with log space as the fallback where doubles run out.
+//!
+//! ```
+//! use hmm::{DegreesOfFreedom, Filter, FitConfig, Observations, SchmittTrigger};
+//! use ndarray::Array2;
+//!
+//! // Calm and turbulent returns by turns.
+//! let rows = Array2::from_shape_fn((600, 1), |(t, _)| {
+//!     let spread = if t / 100 % 2 == 0 { 0.005 } else { 0.03 };
+//!     spread * ((t * 7919 % 101) as f64 / 50.0 - 1.0)
+//! });
+//! let observations = Observations::new(rows.view())?;
+//! let config = FitConfig { degrees_of_freedom: DegreesOfFreedom::Fixed(5.0), ..FitConfig::new(2) };
+//! let fit = config.fit(&observations)?;
+//!
+//! // Online: one row at a time, with a decision that doesn't flicker.
+//! let mut filter = Filter::new(&fit.model)?;
+//! let mut trigger = SchmittTrigger::new(0.8, 0.5)?;
+//! let mut switches = 0;
+//! for row in rows.outer_iter() {
+//!     let log_density = filter.step(&row.to_vec())?;
+//!     assert!(log_density.is_finite());
+//!     switches += trigger.step(&filter.probabilities()).is_some_and(|decision| decision.entered) as usize;
+//! }
+//! assert_eq!(switches, 6);
+//!
+//! // In hindsight: posteriors given all rows, and the most probable path.
+//! let path = fit.model.viterbi(&observations)?;
+//! assert_eq!(path.switches(observations.lengths()), 5);
+//! # Ok::<(), hmm::HmmError>(())
+//! ```
+//!
+//! Reading order: [`Hmm`] and [`Observations`], [`FitConfig::fit`], [`Filter`], [`FixedLag`], [`Hmm::viterbi`],
+//! [`SchmittTrigger`], [`ModelFile`].
 
 #![allow(clippy::needless_range_loop, reason = "the kernels index several arrays in step")]
 #![allow(clippy::neg_cmp_op_on_partial_ord, reason = "checks are written so that a NaN fails them")]
