@@ -15,6 +15,8 @@ use crate::statistics::Statistics;
 pub(crate) const MODELS: usize = 4;
 const STEPS_MAX: usize = 16_384;
 const GROUP: usize = 8;
+/// Deviations kept at hand while second moments are summed; those of further features are worked out again.
+const DEVIATIONS: usize = 8;
 const MASS_MIN: f64 = 1e-100;
 const STARVED: f64 = 1e-190;
 
@@ -117,7 +119,7 @@ impl QuadWorkspace {
     }
 }
 
-struct Forward<'a, const K: usize, const FULL: bool, const T: bool> {
+struct Forward<'a, const K: usize, const D: usize, const FULL: bool, const T: bool> {
     quad: &'a Quad,
     sequence: Sequence<'a>,
     workspace: &'a mut QuadWorkspace,
@@ -145,14 +147,14 @@ fn distance<V: Lanes, const FULL: bool>(row: &[f64], weights: &[Block], offsets:
     distance.min(V::splat(crate::emission::DISTANCE_MAX))
 }
 
-impl<const K: usize, const FULL: bool, const T: bool> Job for Forward<'_, K, FULL, T> {
+impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Forward<'_, K, D, FULL, T> {
     /// Log-likelihoods per lane.
     type Output = Option<[f64; MODELS]>;
 
     #[inline(always)]
     fn run<V: Lanes>(self) -> Self::Output {
         let Forward { quad, sequence, workspace } = self;
-        let (d, steps) = (quad.dims, sequence.len());
+        let (d, steps) = (if D == 0 { quad.dims } else { D }, sequence.len());
         let moments = if FULL { d * (d + 1) / 2 } else { d };
         let alphas = &mut workspace.alpha.as_chunks_mut::<K>().0[..steps];
         let densities = &mut workspace.density.as_chunks_mut::<K>().0[..steps];
@@ -233,19 +235,19 @@ impl<const K: usize, const FULL: bool, const T: bool> Job for Forward<'_, K, FUL
     }
 }
 
-struct Backward<'a, const K: usize, const FULL: bool, const T: bool> {
+struct Backward<'a, const K: usize, const D: usize, const FULL: bool, const T: bool> {
     quad: &'a Quad,
     sequence: Sequence<'a>,
     workspace: &'a mut QuadWorkspace,
 }
 
-impl<const K: usize, const FULL: bool, const T: bool> Job for Backward<'_, K, FULL, T> {
+impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Backward<'_, K, D, FULL, T> {
     type Output = bool;
 
     #[inline(always)]
     fn run<V: Lanes>(self) -> bool {
         let Backward { quad, sequence, workspace } = self;
-        let (d, steps) = (quad.dims, sequence.len());
+        let (d, steps) = (if D == 0 { quad.dims } else { D }, sequence.len());
         let moments = if FULL { d * (d + 1) / 2 } else { d };
         let QuadWorkspace {
             alpha,
@@ -295,14 +297,18 @@ impl<const K: usize, const FULL: bool, const T: bool> Job for Backward<'_, K, FU
                 let (first, means) = (&mut first[s * d..][..d], &means[s * d..][..d]);
                 let second = &mut second[s * moments..][..moments];
                 let mut next = 0;
+                let mut deviations = [V::splat(0.0); DEVIATIONS];
                 for i in 0..d {
                     let deviation = V::splat(row[i]).sub(V::load(&means[i]));
                     let weighted = moving.mul(deviation);
                     V::load(&first[i]).add(weighted).store(&mut first[i]);
                     if FULL {
+                        if i < DEVIATIONS {
+                            deviations[i] = deviation;
+                        }
                         let packed = &mut second[next..next + i + 1];
                         for j in 0..=i {
-                            let other = V::splat(row[j]).sub(V::load(&means[j]));
+                            let other = if j < DEVIATIONS { deviations[j] } else { V::splat(row[j]).sub(V::load(&means[j])) };
                             weighted.fma(other, V::load(&packed[j])).store(&mut packed[j]);
                         }
                         next += i + 1;
@@ -356,26 +362,36 @@ pub(crate) fn e_step(
     for sequence in observations.each() {
         workspace.prepare(k, d, moments, sequence.len());
         macro_rules! go {
-            ($k:literal, $full:literal, $t:literal) => {{
+            ($k:literal, $d:literal, $full:literal, $t:literal) => {{
                 let (quad, workspace) = (&quad, &mut *workspace);
-                let log_likelihood = lanes::run_vector(Forward::<$k, $full, $t> { quad, sequence, workspace })?;
-                lanes::run_vector(Backward::<$k, $full, $t> { quad, sequence, workspace }).then_some(log_likelihood)?
+                let log_likelihood = lanes::run_vector(Forward::<$k, $d, $full, $t> { quad, sequence, workspace })?;
+                lanes::run_vector(Backward::<$k, $d, $full, $t> { quad, sequence, workspace }).then_some(log_likelihood)?
             }};
         }
         macro_rules! by_emission {
-            ($k:literal) => {
+            ($k:literal, $d:literal) => {
                 match (full, student) {
-                    (false, false) => go!($k, false, false),
-                    (false, true) => go!($k, false, true),
-                    (true, false) => go!($k, true, false),
-                    (true, true) => go!($k, true, true),
+                    (false, false) => go!($k, $d, false, false),
+                    (false, true) => go!($k, $d, false, true),
+                    (true, false) => go!($k, $d, true, false),
+                    (true, true) => go!($k, $d, true, true),
+                }
+            };
+        }
+        macro_rules! by_features {
+            ($k:literal) => {
+                match d {
+                    1 => by_emission!($k, 1),
+                    4 => by_emission!($k, 4),
+                    5 => by_emission!($k, 5),
+                    _ => by_emission!($k, 0),
                 }
             };
         }
         let log_likelihood = match k {
-            2 => by_emission!(2),
-            3 => by_emission!(3),
-            4 => by_emission!(4),
+            2 => by_features!(2),
+            3 => by_features!(3),
+            4 => by_features!(4),
             _ => return None,
         };
         for (lane, statistics) in all.iter_mut().enumerate() {
