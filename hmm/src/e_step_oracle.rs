@@ -3,10 +3,11 @@
 use crate::forward_backward::{Workspace, e_step, posteriors};
 use crate::interleaved;
 use crate::kernel::Kernel;
-use crate::lanes;
+use crate::lanes::{self, Block};
 use crate::log_space;
 use crate::model::{Covariance, Emission, Hmm};
 use crate::observations::Observations;
+use crate::side_by_side::{Block8, Computable, models_at_once};
 use crate::statistics::Statistics;
 use ndarray::{Array1, Array2, Array3};
 use proptest::prelude::*;
@@ -65,25 +66,26 @@ fn check(k: usize, d: usize, full: bool, student: bool, rows: &Array2<f64>) {
     }
 }
 
-/// Four different models in one E-step, against each by itself.
-fn check_interleaved(k: usize, d: usize, full: bool, student: bool, rows: &Array2<f64>) {
-    let kernels: [Kernel; 4] = std::array::from_fn(|n| {
+/// Different models in one E-step, against each by itself.
+fn check_interleaved<C: Computable>(k: usize, d: usize, full: bool, student: bool, rows: &Array2<f64>) {
+    let kernel = |n: usize| {
         let model = model(k, d, full, student);
         let shift = n as f64 * 0.3;
         let emission = Emission { means: model.emission().means.mapv(|m| m + shift), ..model.emission().clone() };
-        let stay = [0.9, 0.5, 0.99, 0.2][n];
+        let stay = [0.9, 0.5, 0.99, 0.2][n % 4];
         let transition = Array2::from_shape_fn((k, k), |(i, j)| if i == j { stay } else { (1.0 - stay) / (k - 1) as f64 });
         let moved = Hmm::new(model.start().to_owned(), transition, emission).expect("a model by construction");
         let mut kernel = Kernel::new(&moved).expect("checked");
         kernel.fits_dof = true;
         kernel
-    });
+    };
+    let kernels: Vec<Kernel> = (0..C::MODELS).map(kernel).collect();
     let lengths = if rows.nrows() > 12 { vec![11, rows.nrows() - 11] } else { vec![rows.nrows()] };
     let observations = Observations::sequences(rows.view(), &lengths).expect("finite");
-    if !interleaved::fits(k, &observations) {
+    if !interleaved::fits(k, &observations) || models_at_once() < C::MODELS {
         return;
     }
-    let Some(all) = interleaved::e_step(&kernels, &observations, &mut interleaved::QuadWorkspace::default()) else {
+    let Some(all) = interleaved::e_step(&kernels, &observations, &mut interleaved::SideWorkspace::<C>::default()) else {
         // A refusal is right only where a single model is refused by the scaled recursion as well.
         let refused = |kernel: &Kernel| {
             observations.each().any(|s| crate::forward_backward::forward(kernel, s, &mut Workspace::new(kernel)).is_none())
@@ -121,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn four_models_at_once_agree_with_log_space(
+    fn models_side_by_side_agree_with_log_space(
         k in 2usize..5,
         d in 1usize..7,
         full: bool,
@@ -129,6 +131,7 @@ proptest! {
         values in prop::collection::vec(prop_oneof![12 => -3.0f64..3.0, 1 => -30.0f64..30.0], 6..150),
     ) {
         let rows = Array2::from_shape_fn((values.len() / d, d), |(t, i)| values[t * d + i]);
-        check_interleaved(k, d, full, student, &rows);
+        check_interleaved::<Block>(k, d, full, student, &rows);
+        check_interleaved::<Block8>(k, d, full, student, &rows);
     }
 }

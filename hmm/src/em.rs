@@ -1,19 +1,19 @@
-//! Runs of EM, one or four at a time.
+//! Runs of EM, one by one or side by side.
 //!
 //! A run proposes a model, is told its E-step, and proposes the next, until it has converged or used up its iterations. Runs
-//! don't know who evaluates their proposals: four at once share the lanes ([`crate::interleaved`]), fewer take turns.
+//! don't know who evaluates their proposals: several at once share the lanes ([`crate::together`]), one or two take turns.
 
 use crate::baum_welch::{Fit, Reseed};
 use crate::config::{DegreesOfFreedom, FitConfig};
 use crate::error::HmmError;
 use crate::forward_backward::{self, Workspace};
-use crate::interleaved::{self, MODELS, QuadWorkspace};
 use crate::kernel::Kernel;
 use crate::m_step::{Scale, log_prior, m_step};
 use crate::model::Hmm;
 use crate::observations::Observations;
 use crate::reseed::place_anew;
 use crate::statistics::Statistics;
+use crate::together::Together;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// A state with fewer expected rows is degenerate.
@@ -70,8 +70,8 @@ impl<'a, 'o> Em<'a, 'o> {
         let (models, rngs): (Vec<Hmm>, Vec<Xoshiro256PlusPlus>) = models.into_iter().unzip();
         let mut points = Vec::with_capacity(models.len());
         let mut engine = Engine::default();
-        for four in models.chunks(MODELS) {
-            points.extend(engine.evaluate(self, four.to_vec()));
+        for some in models.chunks(Together::at_once()) {
+            points.extend(engine.evaluate(self, some.to_vec()));
         }
         let mut refusal = None;
         let begun = |(point, rng): (Result<Point, HmmError>, _)| match point {
@@ -95,15 +95,15 @@ impl<'a, 'o> Em<'a, 'o> {
         (points.into_iter().zip(rngs).filter_map(begun).collect(), refusal)
     }
 
-    /// Takes all runs to their ends, four by four. A run that is refused on the way is dropped; the last refusal is told.
+    /// Takes all runs to their ends, batch by batch. A run that is refused on the way is dropped; the last refusal is told.
     pub(crate) fn advance(&self, runs: &mut Vec<Run>) -> Option<HmmError> {
         let mut engine = Engine::default();
         let mut refusal = None;
         let mut refused = vec![false; runs.len()];
-        for (four, refused) in runs.chunks_mut(MODELS).zip(refused.chunks_mut(MODELS)) {
+        for (some, refused) in runs.chunks_mut(Together::at_once()).zip(refused.chunks_mut(Together::at_once())) {
             loop {
                 let (mut models, mut proposals) = (Vec::new(), Vec::new());
-                for (n, run) in four.iter_mut().enumerate() {
+                for (n, run) in some.iter_mut().enumerate() {
                     if refused[n] {
                         continue;
                     }
@@ -121,7 +121,7 @@ impl<'a, 'o> Em<'a, 'o> {
                 }
                 for ((n, proposal), point) in proposals.into_iter().zip(engine.evaluate(self, models)) {
                     match point {
-                        Ok(point) => four[n].accept(self, point, proposal),
+                        Ok(point) => some[n].accept(self, point, proposal),
                         Err(e) => (refused[n], refusal) = (true, Some(e)),
                     }
                 }
@@ -215,11 +215,11 @@ impl Run {
 #[derive(Default)]
 struct Engine {
     single: Option<(Workspace, Statistics)>,
-    quad: QuadWorkspace,
+    together: Together,
 }
 
 impl Engine {
-    /// Evaluates up to four models of one shape.
+    /// Evaluates models of one shape, as many as go together.
     fn evaluate(&mut self, em: &Em<'_, '_>, models: Vec<Hmm>) -> Vec<Result<Point, HmmError>> {
         let fits_dof = matches!(em.config.degrees_of_freedom, DegreesOfFreedom::Fitted { .. });
         let kernel = |model: &Hmm| -> Result<Kernel, HmmError> {
@@ -228,13 +228,9 @@ impl Engine {
             Ok(kernel)
         };
         let kernels: Vec<Result<Kernel, HmmError>> = models.iter().map(kernel).collect();
-        // Three models share the lanes with one of them twice: still cheaper than one by one.
-        if models.len() + 1 >= MODELS && interleaved::fits(models[0].states(), em.observations) {
-            let padded = kernels.iter().cycle().take(MODELS).cloned().collect::<Result<Vec<Kernel>, HmmError>>();
-            let four: Option<[Kernel; MODELS]> = padded.ok().and_then(|kernels| kernels.try_into().ok());
-            if let Some(all) = four.and_then(|four| interleaved::e_step(&four, em.observations, &mut self.quad)) {
-                return models.into_iter().zip(all).map(|(model, statistics)| Ok(em.point(model, statistics))).collect();
-            }
+        let good = kernels.iter().cloned().collect::<Result<Vec<Kernel>, HmmError>>();
+        if let Some(all) = good.ok().and_then(|kernels| self.together.e_step(&kernels, em.observations)) {
+            return models.into_iter().zip(all).map(|(model, statistics)| Ok(em.point(model, statistics))).collect();
         }
         let each = models.into_iter().zip(kernels);
         each.map(|(model, kernel)| kernel.and_then(|kernel| self.evaluate_one(em, model, &kernel))).collect()

@@ -1,18 +1,17 @@
-//! Four models at once: the E-step of four starts over the same rows, one model per lane.
+//! Models side by side: the E-step of four or eight starts over the same rows, one model per lane.
 //!
 //! Every operation is vertical, so nothing waits for a permutation and states need no padding: a two-state model costs half
-//! of a four-state one. For complete rows and two to four states; where one lane underflows, the caller takes all four
+//! of a four-state one. For complete rows and two to four states; where one lane underflows, the caller takes all of them
 //! through [`crate::forward_backward`]. Sequences longer than [`STEPS_MAX`] would stream the lattice from memory and gain
 //! nothing.
 
 use crate::gamma::digamma;
 use crate::kernel::Kernel;
-use crate::lanes::{self, Block, Job, Lanes, lanes, load, store};
+use crate::lanes::lanes;
 use crate::observations::{Observations, Sequence};
+use crate::side_by_side::{Cell, Computable, SideBySide, SideJob, models_at_once};
 use crate::statistics::Statistics;
 
-/// Models per vector.
-pub(crate) const MODELS: usize = 4;
 const STEPS_MAX: usize = 16_384;
 const GROUP: usize = 8;
 /// Deviations kept at hand while second moments are summed; those of further features are worked out again.
@@ -20,32 +19,32 @@ const DEVIATIONS: usize = 8;
 const MASS_MIN: f64 = 1e-100;
 const STARVED: f64 = 1e-190;
 
-/// Whether four models of this shape can share their E-steps.
+/// Whether models of this shape can share their E-steps.
 pub(crate) fn fits(states: usize, observations: &Observations<'_>) -> bool {
     let short = observations.lengths().iter().all(|l| *l <= STEPS_MAX);
-    (2..=4).contains(&states) && short && !observations.has_missing() && lanes::is_vector()
+    (2..=4).contains(&states) && short && !observations.has_missing() && models_at_once() > 0
 }
 
-/// The parameters of four models, side by side; `[state]`-major.
-struct Quad {
+/// The parameters of models side by side; `[state]`-major.
+struct Side<C> {
     dims: usize,
-    start: Vec<Block>,
-    transition: Vec<Block>,
-    log_norm: Vec<Block>,
-    means: Vec<Block>,
-    offsets: Vec<Block>,
-    weights: Vec<Block>,
-    power: Vec<Block>,
-    inverse_dof: Vec<Block>,
-    weight_max: Vec<Block>,
+    start: Vec<C>,
+    transition: Vec<C>,
+    log_norm: Vec<C>,
+    means: Vec<C>,
+    offsets: Vec<C>,
+    weights: Vec<C>,
+    power: Vec<C>,
+    inverse_dof: Vec<C>,
+    weight_max: Vec<C>,
     fits_dof: bool,
     /// States that can be occupied at the end of the group, of every model: bit = lane.
     reach: Vec<[u32; 4]>,
 }
 
-fn quad(kernels: &[Kernel; MODELS]) -> Quad {
+fn side_by_side<C: Cell>(kernels: &[Kernel]) -> Side<C> {
     let (k, d, full) = (kernels[0].states, kernels[0].dims, kernels[0].full);
-    let side = |value: &dyn Fn(&Kernel) -> f64| Block(std::array::from_fn(|lane| value(&kernels[lane])));
+    let side = |value: &dyn Fn(&Kernel) -> f64| C::from_fn(|lane| value(&kernels[lane]));
     let per_state = |value: &dyn Fn(&Kernel, usize) -> f64| (0..k).map(|s| side(&|kernel| value(kernel, s))).collect();
     let dof = |kernel: &Kernel, s: usize| kernel.densities[s].degrees_of_freedom.unwrap_or(1.0);
     let columns = |i: usize| if full { 0..=i } else { i..=i };
@@ -53,16 +52,16 @@ fn quad(kernels: &[Kernel; MODELS]) -> Quad {
     let offset = |kernel: &Kernel, s: usize, i: usize| -> f64 {
         columns(i).map(|j| -whitening(kernel, s, i, j) * kernel.densities[s].mean[j]).sum()
     };
-    let state_feature = |value: &dyn Fn(&Kernel, usize, usize) -> f64| -> Vec<Block> {
+    let state_feature = |value: &dyn Fn(&Kernel, usize, usize) -> f64| -> Vec<C> {
         (0..k * d).map(|n| side(&|kernel| value(kernel, n / d, n % d))).collect()
     };
     let pairs = |s: usize| (0..d).flat_map(move |i| columns(i).map(move |j| (s, i, j)));
     // Reachability changes for a few steps and then stays; twice K steps cover every chain that settles.
     let reach_at = |t: usize| -> [u32; 4] {
-        let lanes_of = |s: usize| (0..MODELS).map(|lane| ((kernels[lane].reachable(t) >> s & 1) as u32) << lane).sum();
+        let lanes_of = |s: usize| (0..C::MODELS).map(|lane| ((kernels[lane].reachable(t) >> s & 1) as u32) << lane).sum();
         std::array::from_fn(|s| if s < k { lanes_of(s) } else { 0 })
     };
-    Quad {
+    Side {
         dims: d,
         start: per_state(&|kernel, s| kernel.start[s / 4].0[s % 4]),
         transition: (0..k * k).map(|n| side(&|kernel| kernel.transition[n / k * kernel.blocks].0[n % k])).collect(),
@@ -78,30 +77,50 @@ fn quad(kernels: &[Kernel; MODELS]) -> Quad {
     }
 }
 
-/// Lattice and sums of four models; reused.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct QuadWorkspace {
-    alpha: Vec<Block>,
-    density: Vec<Block>,
-    robust: Vec<Block>,
-    factor: Vec<Block>,
-    last_factor: Vec<Block>,
-    flow: Vec<Block>,
-    weight: Vec<Block>,
-    robust_weight: Vec<Block>,
-    log_minus: Vec<Block>,
-    first: Vec<Block>,
-    second: Vec<Block>,
-    start: Vec<Block>,
+/// Lattice and sums of models side by side; reused.
+#[derive(Debug, Clone)]
+pub(crate) struct SideWorkspace<C> {
+    alpha: Vec<C>,
+    density: Vec<C>,
+    robust: Vec<C>,
+    factor: Vec<C>,
+    last_factor: Vec<C>,
+    flow: Vec<C>,
+    weight: Vec<C>,
+    robust_weight: Vec<C>,
+    log_minus: Vec<C>,
+    first: Vec<C>,
+    second: Vec<C>,
+    start: Vec<C>,
 }
 
-impl QuadWorkspace {
+impl<C> Default for SideWorkspace<C> {
+    fn default() -> Self {
+        let none = Vec::new;
+        SideWorkspace {
+            alpha: none(),
+            density: none(),
+            robust: none(),
+            factor: none(),
+            last_factor: none(),
+            flow: none(),
+            weight: none(),
+            robust_weight: none(),
+            log_minus: none(),
+            first: none(),
+            second: none(),
+            start: none(),
+        }
+    }
+}
+
+impl<C: Cell> SideWorkspace<C> {
     fn prepare(&mut self, k: usize, d: usize, moments: usize, steps: usize) {
         if self.alpha.len() < steps * k {
-            self.alpha.resize(steps * k, Block::ZERO);
-            self.density.resize(steps * k, Block::ZERO);
-            self.robust.resize(steps * k, Block::ZERO);
-            self.factor.resize(steps.div_ceil(GROUP), Block::ZERO);
+            self.alpha.resize(steps * k, C::from_fn(|_| 0.0));
+            self.density.resize(steps * k, C::from_fn(|_| 0.0));
+            self.robust.resize(steps * k, C::from_fn(|_| 0.0));
+            self.factor.resize(steps.div_ceil(GROUP), C::from_fn(|_| 0.0));
         }
         for (sums, length) in [
             (&mut self.flow, k * k),
@@ -114,71 +133,71 @@ impl QuadWorkspace {
             (&mut self.last_factor, 1),
         ] {
             sums.clear();
-            sums.resize(length, Block::ZERO);
+            sums.resize(length, C::from_fn(|_| 0.0));
         }
     }
 }
 
-struct Forward<'a, const K: usize, const D: usize, const FULL: bool, const T: bool> {
-    quad: &'a Quad,
+struct Forward<'a, C, const K: usize, const D: usize, const FULL: bool, const T: bool> {
+    side: &'a Side<C>,
     sequence: Sequence<'a>,
-    workspace: &'a mut QuadWorkspace,
+    workspace: &'a mut SideWorkspace<C>,
 }
 
 /// Squared distance of a row from one state of each model.
 #[inline(always)]
-fn distance<V: Lanes, const FULL: bool>(row: &[f64], weights: &[Block], offsets: &[Block]) -> V {
+fn distance<C: Cell, V: SideBySide<C>, const FULL: bool>(row: &[f64], weights: &[C], offsets: &[C]) -> V {
     let mut distance = V::splat(0.0);
     let offsets = &offsets[..row.len()];
     let mut next = 0;
     for i in 0..row.len() {
-        let mut z = V::load(&offsets[i]);
+        let mut z = V::load_side(&offsets[i]);
         if FULL {
             let packed = &weights[next..next + i + 1];
             for j in 0..=i {
-                z = V::splat(row[j]).fma(V::load(&packed[j]), z);
+                z = V::splat(row[j]).fma(V::load_side(&packed[j]), z);
             }
             next += i + 1;
         } else {
-            z = V::splat(row[i]).fma(V::load(&weights[i]), z);
+            z = V::splat(row[i]).fma(V::load_side(&weights[i]), z);
         }
         distance = z.fma(z, distance);
     }
     distance.min(V::splat(crate::emission::DISTANCE_MAX))
 }
 
-impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Forward<'_, K, D, FULL, T> {
+impl<C: Cell, const K: usize, const D: usize, const FULL: bool, const T: bool> SideJob<C> for Forward<'_, C, K, D, FULL, T> {
     /// Log-likelihoods per lane.
-    type Output = Option<[f64; MODELS]>;
+    type Output = Option<C>;
 
     #[inline(always)]
-    fn run<V: Lanes>(self) -> Self::Output {
-        let Forward { quad, sequence, workspace } = self;
-        let (d, steps) = (if D == 0 { quad.dims } else { D }, sequence.len());
+    fn run<V: SideBySide<C>>(self) -> Self::Output {
+        let Forward { side, sequence, workspace } = self;
+        let (d, steps) = (if D == 0 { side.dims } else { D }, sequence.len());
         let moments = if FULL { d * (d + 1) / 2 } else { d };
         let alphas = &mut workspace.alpha.as_chunks_mut::<K>().0[..steps];
         let densities = &mut workspace.density.as_chunks_mut::<K>().0[..steps];
         let robust = &mut workspace.robust.as_chunks_mut::<K>().0[..steps];
-        let transition = &quad.transition.as_chunks::<K>().0[..K];
-        let weights = &quad.weights[..K * moments];
-        let offsets = &quad.offsets[..K * d];
-        let (norm, power) = (&quad.log_norm[..K], &quad.power[..K]);
-        let (inverse_dof, weight_max) = (&quad.inverse_dof[..K], &quad.weight_max[..K]);
-        let start: &[Block; K] = &quad.start.as_chunks::<K>().0[0];
-        let mut predicted: [V; K] = load(start);
+        let transition = &side.transition.as_chunks::<K>().0[..K];
+        let weights = &side.weights[..K * moments];
+        let offsets = &side.offsets[..K * d];
+        let (norm, power) = (&side.log_norm[..K], &side.power[..K]);
+        let (inverse_dof, weight_max) = (&side.inverse_dof[..K], &side.weight_max[..K]);
+        let start: &[C; K] = &side.start.as_chunks::<K>().0[0];
+        let mut predicted = lanes!(V, K, s => V::load_side(&start[s]));
         let mut factor = V::splat(1.0);
         let mut total = V::splat(0.0);
         for t in 0..steps {
             let row = &sequence.rows[t * d..][..d];
             let mut log_density = [V::splat(0.0); K];
             for s in 0..K {
-                let distance = distance::<V, FULL>(row, &weights[s * moments..][..moments], &offsets[s * d..][..d]);
+                let distance = distance::<C, V, FULL>(row, &weights[s * moments..][..moments], &offsets[s * d..][..d]);
                 log_density[s] = if T {
-                    let inner = distance.fma(V::load(&inverse_dof[s]), V::splat(1.0));
-                    V::load(&weight_max[s]).div(inner).store(&mut robust[t][s]);
-                    inner.ln().fma(V::load(&power[s]), V::load(&norm[s]))
+                    let inner = distance.fma(V::load_side(&inverse_dof[s]), V::splat(1.0));
+                    V::load_side(&weight_max[s]).div(inner).store_side(&mut robust[t][s]);
+                    inner.ln().fma(V::load_side(&power[s]), V::load_side(&norm[s]))
                 } else {
-                    distance.fma(V::splat(-0.5), V::load(&norm[s]))
+                    distance.fma(V::splat(-0.5), V::load_side(&norm[s]))
                 };
             }
             let mut top = log_density[0];
@@ -189,36 +208,38 @@ impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Fo
             let mut alpha = [V::splat(0.0); K];
             for s in 0..K {
                 let density = log_density[s].sub(top).exp();
-                density.store(&mut densities[t][s]);
+                density.store_side(&mut densities[t][s]);
                 alpha[s] = predicted[s].mul(density);
             }
             if t % GROUP == GROUP - 1 || t == steps - 1 {
                 // As in the one-model pass: the factor is that of the group before.
                 alpha = lanes!(V, K, s => alpha[s].mul(factor));
-                factor.store(&mut workspace.factor[t / GROUP]);
+                factor.store_side(&mut workspace.factor[t / GROUP]);
                 let mut mass = alpha[0];
                 for s in 1..K {
                     mass = mass.add(alpha[s]);
                 }
                 // The masses of all lanes must be at least the least; a NaN isn't.
                 let mut refused = V::splat(1.0).keep_where_not_below(mass, V::splat(MASS_MIN)).below(V::splat(0.5));
-                refused |= mass.equal(mass) ^ 0xF;
+                refused |= mass.equal(mass) ^ ((1 << C::MODELS) - 1);
                 if refused != 0 {
                     return None;
                 }
                 factor = V::splat(1.0).div(mass);
                 total = total.sub(factor.ln());
             }
-            store(alpha, &mut alphas[t]);
+            for s in 0..K {
+                alpha[s].store_side(&mut alphas[t][s]);
+            }
             for j in 0..K {
-                let mut sum = alpha[0].mul(V::load(&transition[0][j]));
+                let mut sum = alpha[0].mul(V::load_side(&transition[0][j]));
                 for i in 1..K {
-                    sum = alpha[i].fma(V::load(&transition[i][j]), sum);
+                    sum = alpha[i].fma(V::load_side(&transition[i][j]), sum);
                 }
                 predicted[j] = sum;
             }
             if t % GROUP == GROUP - 1 && t + 1 < steps {
-                let reach = &quad.reach[(t + 1).min(quad.reach.len() - 1)];
+                let reach = &side.reach[(t + 1).min(side.reach.len() - 1)];
                 let mut starved = 0;
                 for s in 0..K {
                     starved |= predicted[s].below(V::splat(STARVED)) & reach[s];
@@ -228,28 +249,28 @@ impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Fo
                 }
             }
         }
-        factor.store(&mut workspace.last_factor[0]);
-        let mut out = Block::ZERO;
-        total.store(&mut out);
-        out.0.iter().all(|l| l.is_finite()).then_some(out.0)
+        factor.store_side(&mut workspace.last_factor[0]);
+        let mut out = C::from_fn(|_| 0.0);
+        total.store_side(&mut out);
+        (0..C::MODELS).all(|lane| out.get(lane).is_finite()).then_some(out)
     }
 }
 
-struct Backward<'a, const K: usize, const D: usize, const FULL: bool, const T: bool> {
-    quad: &'a Quad,
+struct Backward<'a, C, const K: usize, const D: usize, const FULL: bool, const T: bool> {
+    side: &'a Side<C>,
     sequence: Sequence<'a>,
-    workspace: &'a mut QuadWorkspace,
+    workspace: &'a mut SideWorkspace<C>,
 }
 
-impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Backward<'_, K, D, FULL, T> {
+impl<C: Cell, const K: usize, const D: usize, const FULL: bool, const T: bool> SideJob<C> for Backward<'_, C, K, D, FULL, T> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<V: Lanes>(self) -> bool {
-        let Backward { quad, sequence, workspace } = self;
-        let (d, steps) = (if D == 0 { quad.dims } else { D }, sequence.len());
+    fn run<V: SideBySide<C>>(self) -> bool {
+        let Backward { side, sequence, workspace } = self;
+        let (d, steps) = (if D == 0 { side.dims } else { D }, sequence.len());
         let moments = if FULL { d * (d + 1) / 2 } else { d };
-        let QuadWorkspace {
+        let SideWorkspace {
             alpha,
             density,
             robust,
@@ -266,30 +287,30 @@ impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Ba
         let alphas = &alpha.as_chunks::<K>().0[..steps];
         let densities = &density.as_chunks::<K>().0[..steps];
         let robust = &robust.as_chunks::<K>().0[..steps];
-        let transition = &quad.transition.as_chunks::<K>().0[..K];
+        let transition = &side.transition.as_chunks::<K>().0[..K];
         let flow = &mut flow.as_chunks_mut::<K>().0[..K];
         let (weight, robust_weight, log_minus) = (&mut weight[..K], &mut robust_weight[..K], &mut log_minus[..K]);
-        let (first, second, means) = (&mut first[..K * d], &mut second[..K * moments], &quad.means[..K * d]);
-        let mut beta = [V::load(&last_factor[0]); K];
+        let (first, second, means) = (&mut first[..K * d], &mut second[..K * moments], &side.means[..K * d]);
+        let mut beta = [V::load_side(&last_factor[0]); K];
         for t in (0..steps).rev() {
             let row = &sequence.rows[t * d..][..d];
             let mut gamma_sum = V::splat(0.0);
             for s in 0..K {
-                let gamma = V::load(&alphas[t][s]).mul(beta[s]);
+                let gamma = V::load_side(&alphas[t][s]).mul(beta[s]);
                 gamma_sum = gamma_sum.add(gamma);
-                V::load(&weight[s]).add(gamma).store(&mut weight[s]);
+                V::load_side(&weight[s]).add(gamma).store_side(&mut weight[s]);
                 if t == 0 {
-                    gamma.store(&mut start[s]);
+                    gamma.store_side(&mut start[s]);
                 }
                 let moving = if T {
-                    let u = V::load(&robust[t][s]);
-                    if quad.fits_dof {
-                        let inner = V::load(&quad.weight_max[s]).div(u);
+                    let u = V::load_side(&robust[t][s]);
+                    if side.fits_dof {
+                        let inner = V::load_side(&side.weight_max[s]).div(u);
                         let term = V::splat(0.0).sub(inner.ln()).sub(u);
-                        gamma.fma(term, V::load(&log_minus[s])).store(&mut log_minus[s]);
+                        gamma.fma(term, V::load_side(&log_minus[s])).store_side(&mut log_minus[s]);
                     }
                     let robust = gamma.mul(u);
-                    V::load(&robust_weight[s]).add(robust).store(&mut robust_weight[s]);
+                    V::load_side(&robust_weight[s]).add(robust).store_side(&mut robust_weight[s]);
                     robust
                 } else {
                     gamma
@@ -299,21 +320,22 @@ impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Ba
                 let mut next = 0;
                 let mut deviations = [V::splat(0.0); DEVIATIONS];
                 for i in 0..d {
-                    let deviation = V::splat(row[i]).sub(V::load(&means[i]));
+                    let deviation = V::splat(row[i]).sub(V::load_side(&means[i]));
                     let weighted = moving.mul(deviation);
-                    V::load(&first[i]).add(weighted).store(&mut first[i]);
+                    V::load_side(&first[i]).add(weighted).store_side(&mut first[i]);
                     if FULL {
                         if i < DEVIATIONS {
                             deviations[i] = deviation;
                         }
                         let packed = &mut second[next..next + i + 1];
                         for j in 0..=i {
-                            let other = if j < DEVIATIONS { deviations[j] } else { V::splat(row[j]).sub(V::load(&means[j])) };
-                            weighted.fma(other, V::load(&packed[j])).store(&mut packed[j]);
+                            let other =
+                                if j < DEVIATIONS { deviations[j] } else { V::splat(row[j]).sub(V::load_side(&means[j])) };
+                            weighted.fma(other, V::load_side(&packed[j])).store_side(&mut packed[j]);
                         }
                         next += i + 1;
                     } else {
-                        weighted.fma(deviation, V::load(&second[i])).store(&mut second[i]);
+                        weighted.fma(deviation, V::load_side(&second[i])).store_side(&mut second[i]);
                     }
                 }
             }
@@ -321,27 +343,27 @@ impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Ba
             if ends_group {
                 let off = gamma_sum.sub(V::splat(1.0));
                 let within = off.below(V::splat(1e-6)) & V::splat(-1e-6).below(off);
-                if within != 0xF {
+                if within != (1 << C::MODELS) - 1 {
                     return false;
                 }
             }
             if t == 0 {
                 break;
             }
-            let mut later = lanes!(V, K, s => V::load(&densities[t][s]).mul(beta[s]));
+            let mut later = lanes!(V, K, s => V::load_side(&densities[t][s]).mul(beta[s]));
             if ends_group {
-                let factor = V::load(&factor[t / GROUP]);
+                let factor = V::load_side(&factor[t / GROUP]);
                 later = lanes!(V, K, s => later[s].mul(factor));
             }
             for i in 0..K {
-                let from = V::load(&alphas[t - 1][i]);
-                let mut sum = V::load(&transition[i][0]).mul(later[0]);
+                let from = V::load_side(&alphas[t - 1][i]);
+                let mut sum = V::load_side(&transition[i][0]).mul(later[0]);
                 for j in 1..K {
-                    sum = V::load(&transition[i][j]).fma(later[j], sum);
+                    sum = V::load_side(&transition[i][j]).fma(later[j], sum);
                 }
                 beta[i] = sum;
                 for j in 0..K {
-                    from.fma(later[j], V::load(&flow[i][j])).store(&mut flow[i][j]);
+                    from.fma(later[j], V::load_side(&flow[i][j])).store_side(&mut flow[i][j]);
                 }
             }
         }
@@ -349,23 +371,26 @@ impl<const K: usize, const D: usize, const FULL: bool, const T: bool> Job for Ba
     }
 }
 
-/// E-steps of four models. `None` where one of them leaves the range of doubles: take each by itself then.
-pub(crate) fn e_step(
-    kernels: &[Kernel; MODELS],
+/// E-steps of as many models as `C` has lanes. `None` where one of them leaves the range of doubles: take each by itself then.
+pub(crate) fn e_step<C: Computable>(
+    kernels: &[Kernel],
     observations: &Observations<'_>,
-    workspace: &mut QuadWorkspace,
-) -> Option<[Statistics; MODELS]> {
+    workspace: &mut SideWorkspace<C>,
+) -> Option<Vec<Statistics>> {
     let (k, d, full, student) = (kernels[0].states, kernels[0].dims, kernels[0].full, kernels[0].student);
-    let quad = quad(kernels);
-    let mut all: [Statistics; MODELS] = std::array::from_fn(|_| Statistics::new(k, d, full));
+    if kernels.len() != C::MODELS {
+        return None;
+    }
+    let side = side_by_side::<C>(kernels);
+    let mut all = vec![Statistics::new(k, d, full); C::MODELS];
     let moments = Statistics::moments(d, full);
     for sequence in observations.each() {
         workspace.prepare(k, d, moments, sequence.len());
         macro_rules! go {
             ($k:literal, $d:literal, $full:literal, $t:literal) => {{
-                let (quad, workspace) = (&quad, &mut *workspace);
-                let log_likelihood = lanes::run_vector(Forward::<$k, $d, $full, $t> { quad, sequence, workspace })?;
-                lanes::run_vector(Backward::<$k, $d, $full, $t> { quad, sequence, workspace }).then_some(log_likelihood)?
+                let (side, workspace) = (&side, &mut *workspace);
+                let log_likelihood = C::run(Forward::<C, $k, $d, $full, $t> { side, sequence, workspace })?;
+                C::run(Backward::<C, $k, $d, $full, $t> { side, sequence, workspace }).then_some(log_likelihood)?
             }};
         }
         macro_rules! by_emission {
@@ -381,7 +406,6 @@ pub(crate) fn e_step(
         macro_rules! by_features {
             ($k:literal) => {
                 match d {
-                    1 => by_emission!($k, 1),
                     4 => by_emission!($k, 4),
                     5 => by_emission!($k, 5),
                     _ => by_emission!($k, 0),
@@ -395,7 +419,7 @@ pub(crate) fn e_step(
             _ => return None,
         };
         for (lane, statistics) in all.iter_mut().enumerate() {
-            statistics.log_likelihood += log_likelihood[lane];
+            statistics.log_likelihood += log_likelihood.get(lane);
             unpack(workspace, &kernels[lane], lane, statistics);
         }
     }
@@ -403,9 +427,9 @@ pub(crate) fn e_step(
 }
 
 /// Adds one lane's sums to its statistics.
-fn unpack(workspace: &QuadWorkspace, kernel: &Kernel, lane: usize, statistics: &mut Statistics) {
+fn unpack<C: Cell>(workspace: &SideWorkspace<C>, kernel: &Kernel, lane: usize, statistics: &mut Statistics) {
     let (k, d) = (kernel.states, kernel.dims);
-    let add = |to: &mut [f64], from: &[Block]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from.0[lane]);
+    let add = |to: &mut [f64], from: &[C]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from.get(lane));
     add(&mut statistics.start, &workspace.start);
     add(&mut statistics.weight, &workspace.weight);
     add(&mut statistics.robust, if kernel.student { &workspace.robust_weight } else { &workspace.weight });
@@ -413,13 +437,13 @@ fn unpack(workspace: &QuadWorkspace, kernel: &Kernel, lane: usize, statistics: &
     add(&mut statistics.second, &workspace.second);
     for n in 0..k * k {
         let probability = kernel.transition[n / k * kernel.blocks].0[n % k];
-        statistics.transitions[n] += workspace.flow[n].0[lane] * probability;
+        statistics.transitions[n] += workspace.flow[n].get(lane) * probability;
     }
     for s in 0..k {
         if let Some(dof) = kernel.densities[s].degrees_of_freedom {
             let half = 0.5 * (dof + d as f64);
             let constant = (2.0 * half / dof).ln() + digamma(half) - half.ln();
-            statistics.log_minus[s] += workspace.log_minus[s].0[lane] + workspace.weight[s].0[lane] * constant;
+            statistics.log_minus[s] += workspace.log_minus[s].get(lane) + workspace.weight[s].get(lane) * constant;
         }
     }
 }

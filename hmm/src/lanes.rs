@@ -39,11 +39,9 @@ const EXP: [f64; 12] = [
 /// 2 artanh(s) = 2s + s z (2/3 + 2/5 z + …): the coefficients from z^8 down (z^9 has 2/21).
 const ARTANH: [f64; 9] = [2.0 / 19.0, 2.0 / 17.0, 2.0 / 15.0, 2.0 / 13.0, 2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0];
 
-/// Arithmetic on four lanes.
-pub(crate) trait Lanes: Copy {
+/// Arithmetic on lanes, however many.
+pub(crate) trait Arithmetic: Copy {
     fn splat(x: f64) -> Self;
-    fn load(block: &Block) -> Self;
-    fn store(self, block: &mut Block);
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -52,12 +50,6 @@ pub(crate) trait Lanes: Copy {
     fn min(self, other: Self) -> Self;
     /// `self · factor + term`: one rounding or two, as the processor has it.
     fn fma(self, factor: Self, term: Self) -> Self;
-    /// The four lanes, each spread over a whole vector.
-    fn spread(self) -> [Self; 4];
-    /// The largest lane, in every lane.
-    fn max_across(self) -> Self;
-    /// The sum of the lanes, in every lane.
-    fn sum_across(self) -> Self;
     /// Bit i is set where lane i is below `other`'s.
     fn below(self, other: Self) -> u32;
     /// Bit i is set where the lanes are equal.
@@ -68,14 +60,6 @@ pub(crate) trait Lanes: Copy {
     fn add_exponent(self, exponent: Self) -> Self;
     /// For lanes ≥ √½: the exponent e as a number and m in [√½, √2) with `self = m · 2^e`.
     fn split_exponent(self) -> (Self, Self);
-
-    /// Lane 0.
-    #[inline(always)]
-    fn first(self) -> f64 {
-        let mut block = Block::ZERO;
-        self.store(&mut block);
-        block.0[0]
-    }
 
     /// `exp` for lanes ≤ 709; exactly zero below [`EXP_ZERO`]; error about one unit in the last place.
     #[inline(always)]
@@ -118,10 +102,30 @@ pub(crate) trait Lanes: Copy {
     }
 }
 
-/// `[V; M]` from an expression over m: `std::array::from_fn` without the closure (see [`Lanes::exp`]).
+/// Four lanes, of which each is a state.
+pub(crate) trait Lanes: Arithmetic {
+    fn load(block: &Block) -> Self;
+    fn store(self, block: &mut Block);
+    /// The four lanes, each spread over a whole vector.
+    fn spread(self) -> [Self; 4];
+    /// The largest lane, in every lane.
+    fn max_across(self) -> Self;
+    /// The sum of the lanes, in every lane.
+    fn sum_across(self) -> Self;
+
+    /// Lane 0.
+    #[inline(always)]
+    fn first(self) -> f64 {
+        let mut block = Block::ZERO;
+        self.store(&mut block);
+        block.0[0]
+    }
+}
+
+/// `[V; M]` from an expression over m: `std::array::from_fn` without the closure (see [`Arithmetic::exp`]).
 macro_rules! lanes {
     ($v:ident, $count:ident, $m:ident => $value:expr) => {{
-        let mut out = [<$v as $crate::lanes::Lanes>::splat(0.0); $count];
+        let mut out = [<$v as $crate::lanes::Arithmetic>::splat(0.0); $count];
         for $m in 0..$count {
             out[$m] = $value;
         }
@@ -165,18 +169,10 @@ impl Portable {
 const ROOT_HALF_BITS: u64 = 0x3FE6_A09E_667F_3BCD;
 const MANTISSA: u64 = (1 << 52) - 1;
 
-impl Lanes for Portable {
+impl Arithmetic for Portable {
     #[inline(always)]
     fn splat(x: f64) -> Self {
         Portable([x; 4])
-    }
-    #[inline(always)]
-    fn load(block: &Block) -> Self {
-        Portable(block.0)
-    }
-    #[inline(always)]
-    fn store(self, block: &mut Block) {
-        block.0 = self.0;
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -207,21 +203,6 @@ impl Lanes for Portable {
         self.mul(factor).add(term)
     }
     #[inline(always)]
-    fn spread(self) -> [Self; 4] {
-        self.0.map(Self::splat)
-    }
-    #[inline(always)]
-    fn max_across(self) -> Self {
-        let [a, b, c, d] = self.0;
-        let larger = |a: f64, b: f64| if a > b { a } else { b };
-        Self::splat(larger(larger(a, b), larger(c, d)))
-    }
-    #[inline(always)]
-    fn sum_across(self) -> Self {
-        let [a, b, c, d] = self.0;
-        Self::splat((a + c) + (b + d))
-    }
-    #[inline(always)]
     fn below(self, other: Self) -> u32 {
         self.mask(other, |a, b| a < b)
     }
@@ -249,6 +230,32 @@ impl Lanes for Portable {
         let exponent = offset.map(|o| (o >> 52) as f64);
         let mantissa = offset.map(|o| f64::from_bits((o & MANTISSA).wrapping_add(ROOT_HALF_BITS)));
         (Portable(exponent), Portable(mantissa))
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    fn load(block: &Block) -> Self {
+        Portable(block.0)
+    }
+    #[inline(always)]
+    fn store(self, block: &mut Block) {
+        block.0 = self.0;
+    }
+    #[inline(always)]
+    fn spread(self) -> [Self; 4] {
+        self.0.map(Self::splat)
+    }
+    #[inline(always)]
+    fn max_across(self) -> Self {
+        let [a, b, c, d] = self.0;
+        let larger = |a: f64, b: f64| if a > b { a } else { b };
+        Self::splat(larger(larger(a, b), larger(c, d)))
+    }
+    #[inline(always)]
+    fn sum_across(self) -> Self {
+        let [a, b, c, d] = self.0;
+        Self::splat((a + c) + (b + d))
     }
 }
 

@@ -46,7 +46,7 @@ mod baum_welch;
 mod chain;
 mod cholesky;
 mod config;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod e_step_oracle;
 mod em;
 mod emission;
@@ -55,12 +55,15 @@ mod filter;
 mod forward_backward;
 mod gamma;
 mod infer;
+#[cfg(target_arch = "x86_64")]
 mod interleaved;
 mod kernel;
 mod kmeans;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_avx2;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx512;
 mod m_step;
 mod matching;
 mod model;
@@ -70,10 +73,13 @@ mod reseed;
 mod sample;
 mod schmitt;
 mod select;
+#[cfg(target_arch = "x86_64")]
+mod side_by_side;
 mod smooth;
 mod start;
 mod statistics;
 mod sums;
+mod together;
 mod viterbi;
 mod viterbi_online;
 
