@@ -85,7 +85,9 @@ fn check_interleaved<C: Computable>(k: usize, d: usize, full: bool, student: boo
     if !interleaved::fits(k, &observations) || models_at_once() < C::MODELS {
         return;
     }
-    let Some(all) = interleaved::e_step(&kernels, &observations, &mut interleaved::SideWorkspace::<C>::default()) else {
+    let Some(all) =
+        interleaved::e_step(&kernels.iter().collect::<Vec<_>>(), &observations, &mut interleaved::SideWorkspace::<C>::default())
+    else {
         // A refusal is right only where a single model is refused by the scaled recursion as well.
         let refused = |kernel: &Kernel| {
             observations.each().any(|s| crate::forward_backward::forward(kernel, s, &mut Workspace::new(kernel)).is_none())

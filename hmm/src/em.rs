@@ -228,7 +228,7 @@ impl Engine {
             Ok(kernel)
         };
         let kernels: Vec<Result<Kernel, HmmError>> = models.iter().map(kernel).collect();
-        let good = kernels.iter().cloned().collect::<Result<Vec<Kernel>, HmmError>>();
+        let good = kernels.iter().map(Result::as_ref).collect::<Result<Vec<&Kernel>, _>>();
         if let Some(all) = good.ok().and_then(|kernels| self.together.e_step(&kernels, em.observations)) {
             return models.into_iter().zip(all).map(|(model, statistics)| Ok(em.point(model, statistics))).collect();
         }

@@ -42,9 +42,9 @@ struct Side<C> {
     reach: Vec<[u32; 4]>,
 }
 
-fn side_by_side<C: Cell>(kernels: &[Kernel]) -> Side<C> {
+fn side_by_side<C: Cell>(kernels: &[&Kernel]) -> Side<C> {
     let (k, d, full) = (kernels[0].states, kernels[0].dims, kernels[0].full);
-    let side = |value: &dyn Fn(&Kernel) -> f64| C::from_fn(|lane| value(&kernels[lane]));
+    let side = |value: &dyn Fn(&Kernel) -> f64| C::from_fn(|lane| value(kernels[lane]));
     let per_state = |value: &dyn Fn(&Kernel, usize) -> f64| (0..k).map(|s| side(&|kernel| value(kernel, s))).collect();
     let dof = |kernel: &Kernel, s: usize| kernel.densities[s].degrees_of_freedom.unwrap_or(1.0);
     let columns = |i: usize| if full { 0..=i } else { i..=i };
@@ -373,7 +373,7 @@ impl<C: Cell, const K: usize, const D: usize, const FULL: bool, const T: bool> S
 
 /// E-steps of as many models as `C` has lanes. `None` where one of them leaves the range of doubles: take each by itself then.
 pub(crate) fn e_step<C: Computable>(
-    kernels: &[Kernel],
+    kernels: &[&Kernel],
     observations: &Observations<'_>,
     workspace: &mut SideWorkspace<C>,
 ) -> Option<Vec<Statistics>> {
@@ -420,7 +420,7 @@ pub(crate) fn e_step<C: Computable>(
         };
         for (lane, statistics) in all.iter_mut().enumerate() {
             statistics.log_likelihood += log_likelihood.get(lane);
-            unpack(workspace, &kernels[lane], lane, statistics);
+            unpack(workspace, kernels[lane], lane, statistics);
         }
     }
     Some(all)

@@ -28,13 +28,13 @@ impl Together {
     }
 
     /// The statistics of all models, or `None` where each has to go by itself.
-    pub(crate) fn e_step(&mut self, kernels: &[Kernel], observations: &Observations<'_>) -> Option<Vec<Statistics>> {
+    pub(crate) fn e_step(&mut self, kernels: &[&Kernel], observations: &Observations<'_>) -> Option<Vec<Statistics>> {
         // Three models, the other lanes filled with repeats, are still cheaper than one by one.
         if kernels.len() < 3 || !interleaved::fits(kernels[0].states, observations) {
             return None;
         }
         let lanes = Self::at_once();
-        let padded: Vec<Kernel> = kernels.iter().cycle().take(lanes).cloned().collect();
+        let padded: Vec<&Kernel> = kernels.iter().copied().cycle().take(lanes).collect();
         match lanes {
             Block8::MODELS => interleaved::e_step(&padded, observations, &mut self.eight),
             _ => interleaved::e_step(&padded, observations, &mut self.four),
@@ -48,7 +48,7 @@ impl Together {
         1
     }
 
-    pub(crate) fn e_step(&mut self, _: &[Kernel], _: &Observations<'_>) -> Option<Vec<Statistics>> {
+    pub(crate) fn e_step(&mut self, _: &[&Kernel], _: &Observations<'_>) -> Option<Vec<Statistics>> {
         None
     }
 }
