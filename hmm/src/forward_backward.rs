@@ -5,6 +5,7 @@
 //! end of every group. That sum is the check: where probability has left the range of a double (a state that can be entered
 //! starves, or the sum drifts), the sequence is refused here and redone in log space ([`crate::log_space`]).
 
+use crate::compensated::Compensated;
 use crate::error::HmmError;
 use crate::kernel::{Kernel, compiled, vector_times};
 use crate::lanes::{Block, Job, Lanes, lanes, load, store};
@@ -351,24 +352,4 @@ pub(crate) fn posteriors(
         }
     }
     log_space::posteriors(kernel, sequence, out)
-}
-
-/// Neumaier's sum: a million terms keep the last digits.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Compensated {
-    sum: f64,
-    lost: f64,
-}
-
-impl Compensated {
-    #[inline(always)]
-    pub(crate) fn add(&mut self, term: f64) {
-        let next = self.sum + term;
-        self.lost += if self.sum.abs() >= term.abs() { (self.sum - next) + term } else { (term - next) + self.sum };
-        self.sum = next;
-    }
-
-    pub(crate) fn value(self) -> f64 {
-        self.sum + self.lost
-    }
 }

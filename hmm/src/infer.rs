@@ -1,7 +1,8 @@
 //! Batch inference: log-likelihood, filtered and smoothed probabilities of whole sequences.
 
+use crate::compensated::Compensated;
 use crate::error::HmmError;
-use crate::forward_backward::{self, Compensated, Workspace};
+use crate::forward_backward::{self, Workspace};
 use crate::kernel::Kernel;
 use crate::log_space;
 use crate::model::Hmm;

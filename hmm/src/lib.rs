@@ -45,6 +45,7 @@ pub mod log_space;
 mod baum_welch;
 mod chain;
 mod cholesky;
+mod compensated;
 mod config;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod e_step_oracle;

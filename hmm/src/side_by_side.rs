@@ -1,5 +1,6 @@
 //! Models side by side, one per lane: four with AVX2, eight with AVX-512.
 
+use crate::kernel::Kernel;
 use crate::lanes::{Arithmetic, Block};
 
 /// One number of each model.
@@ -75,4 +76,57 @@ pub(crate) fn models_at_once() -> usize {
         return if crate::lanes_avx512::available() { Block8::MODELS } else { Block::MODELS };
     }
     0
+}
+
+/// The parameters of models side by side; `[state]`-major.
+pub(crate) struct Side<C> {
+    pub dims: usize,
+    pub start: Vec<C>,
+    pub transition: Vec<C>,
+    pub log_norm: Vec<C>,
+    pub means: Vec<C>,
+    pub offsets: Vec<C>,
+    pub weights: Vec<C>,
+    pub power: Vec<C>,
+    pub inverse_dof: Vec<C>,
+    pub weight_max: Vec<C>,
+    pub fits_dof: bool,
+    /// States that can be occupied at the end of the group, of every model: bit = lane.
+    pub reach: Vec<[u32; 4]>,
+}
+
+/// Lays models side by side.
+pub(crate) fn side_by_side<C: Cell>(kernels: &[&Kernel]) -> Side<C> {
+    let (k, d, full) = (kernels[0].states, kernels[0].dims, kernels[0].full);
+    let side = |value: &dyn Fn(&Kernel) -> f64| C::from_fn(|lane| value(kernels[lane]));
+    let per_state = |value: &dyn Fn(&Kernel, usize) -> f64| (0..k).map(|s| side(&|kernel| value(kernel, s))).collect();
+    let dof = |kernel: &Kernel, s: usize| kernel.densities[s].degrees_of_freedom.unwrap_or(1.0);
+    let columns = |i: usize| if full { 0..=i } else { i..=i };
+    let whitening = |kernel: &Kernel, s: usize, i: usize, j: usize| kernel.densities[s].whitening[i * d + j];
+    let offset = |kernel: &Kernel, s: usize, i: usize| -> f64 {
+        columns(i).map(|j| -whitening(kernel, s, i, j) * kernel.densities[s].mean[j]).sum()
+    };
+    let state_feature = |value: &dyn Fn(&Kernel, usize, usize) -> f64| -> Vec<C> {
+        (0..k * d).map(|n| side(&|kernel| value(kernel, n / d, n % d))).collect()
+    };
+    let pairs = |s: usize| (0..d).flat_map(move |i| columns(i).map(move |j| (s, i, j)));
+    // Reachability changes for a few steps and then stays; twice K steps cover every chain that settles.
+    let reach_at = |t: usize| -> [u32; 4] {
+        let lanes_of = |s: usize| (0..C::MODELS).map(|lane| ((kernels[lane].reachable(t) >> s & 1) as u32) << lane).sum();
+        std::array::from_fn(|s| if s < k { lanes_of(s) } else { 0 })
+    };
+    Side {
+        dims: d,
+        start: per_state(&|kernel, s| kernel.start[s / 4].0[s % 4]),
+        transition: (0..k * k).map(|n| side(&|kernel| kernel.transition[n / k * kernel.blocks].0[n % k])).collect(),
+        log_norm: per_state(&|kernel, s| kernel.densities[s].log_norm),
+        means: state_feature(&|kernel, s, i| kernel.densities[s].mean[i]),
+        offsets: state_feature(&offset),
+        weights: (0..k).flat_map(pairs).map(|(s, i, j)| side(&|kernel| whitening(kernel, s, i, j))).collect(),
+        power: per_state(&|kernel, s| -0.5 * (dof(kernel, s) + d as f64)),
+        inverse_dof: per_state(&|kernel, s| 1.0 / dof(kernel, s)),
+        weight_max: per_state(&|kernel, s| (dof(kernel, s) + d as f64) / dof(kernel, s)),
+        fits_dof: kernels[0].fits_dof,
+        reach: (0..=2 * k + 1).map(reach_at).collect(),
+    }
 }

@@ -4,8 +4,8 @@
 //! shift and a count of zeros. More states keep their scores, and walking back finds the one maximum that matters.
 //! Ties go to the lower state.
 
+use crate::compensated::Compensated;
 use crate::error::HmmError;
-use crate::forward_backward::Compensated;
 use crate::kernel::{Kernel, compiled};
 use crate::lanes::{Block, Job, Lanes, lanes, load, store};
 use crate::log_space;
