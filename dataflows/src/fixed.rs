@@ -190,10 +190,13 @@ impl Price {
     }
 
     /// Price × quantity, saturating.
-    #[inline]
     #[must_use]
+    #[inline]
     pub fn notional(self, qty: Quantity) -> Notional {
-        Notional(i128::from(self.0).saturating_mul(qty.0))
+        match i64::try_from(qty.0) {
+            Ok(qty) => Notional(i128::from(self.0) * i128::from(qty)), // one instruction, and it can't overflow
+            Err(_) => Notional(i128::from(self.0).saturating_mul(qty.0)),
+        }
     }
 }
 

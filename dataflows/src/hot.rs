@@ -18,8 +18,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::config::Config;
 use crate::model::{
-    Aggregate, Clock, FundingKind, InstrumentId, Instruments, Kline, LateEvent, LateStream, Liquidation, Partial, SECOND_MS,
-    Tick, Trade, TradeKind, Venue,
+    Aggregate, Clock, Funding, FundingKind, InstrumentId, Instruments, Kline, LateEvent, LateStream, Liquidation, MINUTE_MS,
+    Partial, SECOND_MS, Tick, Trade, TradeKind, Venue,
 };
 use crate::operators::{KnownAt, NEVER, Watermarks};
 use crate::prints::{SeenNames, SeenPrints};
@@ -80,8 +80,14 @@ pub fn base<'scope>(
         let mut waiting: BTreeMap<KnownAt, Quantum> = BTreeMap::new();
         move |frontiers| {
             ticks.for_each(|capability, batch| {
-                let quantum = waiting.entry(*capability.time()).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
-                quantum.ticks.push(std::mem::take(batch));
+                let known_at = *capability.time();
+                let quantum = waiting.entry(known_at).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
+                // Everything before this quantum is settled, so its ticks can be worked off while the cache still holds them.
+                if frontiers.iter().all(|frontier| !frontier.less_than(&known_at)) {
+                    hot.take(batch);
+                } else {
+                    quantum.ticks.push(std::mem::take(batch));
+                }
             });
             clocks.for_each(|capability, batch| {
                 let quantum = waiting.entry(*capability.time()).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
@@ -92,7 +98,8 @@ pub fn base<'scope>(
                     break;
                 }
                 let Quantum { capabilities, ticks, clocks } = entry.remove();
-                hot.quantum(ticks, &clocks);
+                ticks.iter().for_each(|batch| hot.take(batch));
+                hot.settle(&clocks);
                 partials_out.activate().session(&capabilities[0]).give_iterator(hot.partials.drain(..));
                 liquidations_out.activate().session(&capabilities[1]).give_iterator(hot.liquidations.drain(..));
                 quotes_out.activate().session(&capabilities[2]).give_iterator(hot.quotes.drain(..));
@@ -140,6 +147,9 @@ struct HotInstrument {
     liquidations: SeenNames<Liquidation>,
     /// Sums of this quantum by event second, the latest last. Nearly always one or two.
     open: Vec<(i64, Aggregate)>,
+    /// Where the last mark price and the last funding rate of this quantum are among its quotes.
+    last_mark: Option<usize>,
+    last_funding: Option<usize>,
 }
 
 impl Hot {
@@ -161,11 +171,12 @@ impl Hot {
         }
     }
 
-    /// Lateness is judged by the watermarks before this quantum, so the order inside it does not matter.
-    fn quantum(&mut self, ticks: Vec<Vec<Tick>>, clocks: &[Clock]) {
+    /// Takes in some of a quantum's ticks. Lateness is judged by the watermarks before the quantum, so the order inside it does
+    /// not matter.
+    fn take(&mut self, ticks: &[Tick]) {
         let mut at = usize::MAX;
         let (mut prints, mut duplicates, mut off_book) = (0, 0, 0);
-        for tick in ticks.iter().flatten() {
+        for tick in ticks {
             let id = tick.instrument();
             if self.instruments.get(at).is_none_or(|known| known.id != id) {
                 let Some(found) = self.find(id) else { continue };
@@ -189,15 +200,24 @@ impl Hot {
                 Tick::Liquidation(event) => self.liquidations.push(*event),
                 Tick::Kline(kline) if kline.closed => self.klines.push(**kline),
                 Tick::Kline(_) => {}
-                quote => self.quotes.push(quote.clone()),
+                quote => instrument.quote(quote, &mut self.quotes),
             }
         }
         self.counters.prints.fetch_add(prints, Relaxed);
         self.counters.duplicates.fetch_add(duplicates, Relaxed);
         self.counters.off_book.fetch_add(off_book, Relaxed);
+    }
+
+    /// The quantum is complete: its prints become partials, and time moves on.
+    fn settle(&mut self, clocks: &[Clock]) {
         for at in self.touched.drain(..) {
             let HotInstrument { id, open, .. } = &mut self.instruments[at];
             self.partials.extend(open.drain(..).map(|(second, prints)| Partial { instrument: *id, second, prints }));
+        }
+        for quote in &self.quotes {
+            if let Some(&at) = self.index.get(&quote.instrument()) {
+                (self.instruments[at].last_mark, self.instruments[at].last_funding) = (None, None);
+            }
         }
         self.watermarks.advance(clocks);
         self.forget();
@@ -215,6 +235,8 @@ impl Hot {
             prints: SeenPrints::default(),
             liquidations: SeenNames::default(),
             open: Vec::new(),
+            last_mark: None,
+            last_funding: None,
         });
         self.index.insert(id, at);
         Some(at)
@@ -260,11 +282,44 @@ impl Hot {
 }
 
 impl HotInstrument {
-    fn add(&mut self, trade: &Trade) {
-        let (second, prints) = (trade.ts.div_euclid(SECOND_MS), Aggregate::of(trade));
-        match self.open.iter_mut().rev().find(|(open, _)| *open == second) {
-            Some((_, sums)) => sums.merge(&prints),
-            None => self.open.push((second, prints)),
+    /// Adds a quote. Of quotes of one minute that say the same fields only the newest counts, so it takes the place of the one before:
+    /// a busy venue repeats its mark price ten times a second.
+    fn quote(&mut self, quote: &Tick, quotes: &mut Vec<Tick>) {
+        let last = match quote {
+            Tick::Mark(_) => &mut self.last_mark,
+            Tick::Funding(funding) if funding.kind == FundingKind::Predicted => &mut self.last_funding,
+            _ => return quotes.push(quote.clone()),
+        };
+        match last.and_then(|at| quotes.get_mut(at)) {
+            Some(known) if supersedes(quote, known) => *known = quote.clone(),
+            _ => {
+                *last = Some(quotes.len());
+                quotes.push(quote.clone());
+            }
         }
+    }
+
+    fn add(&mut self, trade: &Trade) {
+        let second = trade.ts.div_euclid(SECOND_MS);
+        match self.open.iter_mut().rev().find(|(open, _)| *open == second) {
+            Some((_, sums)) => sums.add(trade),
+            None => self.open.push((second, Aggregate::of(trade))),
+        }
+    }
+}
+
+/// Of the same kind, minute and fields, and newer.
+fn supersedes(new: &Tick, old: &Tick) -> bool {
+    let is_newer = |new: (i64, u64), old: (i64, u64)| new > old && new.0.div_euclid(MINUTE_MS) == old.0.div_euclid(MINUTE_MS);
+    match (new, old) {
+        (Tick::Mark(new), Tick::Mark(old)) => {
+            (new.mark.is_some(), new.index.is_some()) == (old.mark.is_some(), old.index.is_some())
+                && is_newer((new.ts, new.order), (old.ts, old.order))
+        }
+        (Tick::Funding(new), Tick::Funding(old)) => {
+            let fields = |f: &Funding| (f.kind, f.rate.is_some(), f.interval_hours.is_some(), f.next_ts.is_some());
+            fields(new) == fields(old) && is_newer((new.ts, new.order), (old.ts, old.order))
+        }
+        _ => false,
     }
 }

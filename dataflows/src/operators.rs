@@ -137,6 +137,7 @@ impl Watermarks {
 
     /// No event of `venue` before it is expected any more, UTC ms.
     #[must_use]
+    #[inline]
     pub fn of(&self, venue: Venue) -> i64 {
         self.venues[venue as usize].watermark
     }

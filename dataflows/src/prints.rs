@@ -21,6 +21,7 @@ pub struct SeenPrints {
 
 impl SeenPrints {
     /// Marks a print. False: it was there before, wholly or in part.
+    #[inline]
     pub fn insert(&mut self, trade: &Trade) -> bool {
         match trade.id {
             TradeId::Dense(first, last) => self.ranges.insert(first, last),
@@ -66,6 +67,7 @@ impl<N: std::hash::Hash + Eq> SeenNames<N> {
 struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
+    #[inline]
     fn insert(&mut self, first: u64, last: u64) -> bool {
         if last < first {
             return false;

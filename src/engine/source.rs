@@ -1,6 +1,6 @@
 //! The source operator: frames become ticks where timely calls for them, on every worker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
@@ -23,7 +23,9 @@ use crate::store::edge::RejectedFrame;
 pub type ParserFactory = Arc<dyn Fn(Venue) -> Option<Box<dyn Parser>> + Send + Sync>;
 
 /// Ticks go on in containers of about this many.
-const TICKS_PER_CONTAINER: usize = 1_024;
+const TICKS_PER_CONTAINER: usize = 256;
+/// Frames read before the graph gets its turn: their ticks stay in the cache until they are summed.
+const FRAMES_PER_CALL: usize = 2_048;
 
 /// Wakes sleeping workers.
 #[derive(Clone)]
@@ -85,10 +87,14 @@ pub(super) fn source<'scope>(
                 }
                 clocks_out.activate().session(&at.clocks).give_iterator(clocks.drain(..));
             };
+            if reading.go_on(at, &mut emit) {
+                activator.activate();
+                return;
+            }
             match input.try_recv() {
                 Ok(Message::Frames { batch, known_at, idle }) => {
-                    reading.read(&batch, known_at, &idle, at, &mut emit);
-                    activator.activate(); // one batch a call: the graph works before the next
+                    reading.begin(batch, known_at, idle, at);
+                    activator.activate();
                 }
                 Ok(Message::Advance(known_at)) => {
                     at.advance(known_at);
@@ -150,6 +156,14 @@ struct Reading {
     ticks: Vec<Tick>,
     clocks: Vec<Clock>,
     heard: [Heard; Venue::ALL.len()],
+    batch: Option<Pages>,
+}
+
+/// A batch that is being read.
+struct Pages {
+    batch: Arc<FrameBatch>,
+    next: usize,
+    idle: VecDeque<(u64, Venue)>,
 }
 
 /// When events of a venue happened, in the quantum at hand.
@@ -169,28 +183,29 @@ impl Reading {
             ticks: Vec::with_capacity(TICKS_PER_CONTAINER),
             clocks: Vec::new(),
             heard: Default::default(),
+            batch: None,
         }
     }
 
-    fn read(
-        &mut self,
-        batch: &FrameBatch,
-        known_at: u64,
-        idle: &[(u64, Venue)],
-        at: &mut Times,
-        emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>),
-    ) {
-        let mut idle = idle.iter().peekable();
+    fn begin(&mut self, batch: Arc<FrameBatch>, known_at: u64, idle: Vec<(u64, Venue)>, at: &mut Times) {
         at.advance(known_at);
+        self.batch = Some(Pages { batch, next: 0, idle: idle.into() });
+    }
+
+    /// Reads some frames of the batch at hand, so that the graph works on their ticks before more are made. False: there is none.
+    fn go_on(&mut self, at: &mut Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>)) -> bool {
+        let Some(mut pages) = self.batch.take() else { return false };
+        let batch = Arc::clone(&pages.batch);
+        let end = batch.frames.len().min(pages.next + FRAMES_PER_CALL);
         let mut last_ns = self.parsing.quantum.last_ns(at.known_at());
-        for frame in &batch.frames {
+        for frame in &batch.frames[pages.next..end] {
             if frame.recv_ns > last_ns {
                 let quantum_end = self.parsing.quantum.end_of(frame.recv_ns);
                 self.hand_over(at, emit);
                 at.advance(quantum_end);
                 last_ns = self.parsing.quantum.last_ns(quantum_end);
-                while let Some((_, venue)) = idle.next_if(|(since, _)| *since <= quantum_end) {
-                    self.clocks.push(Clock::Idle(*venue));
+                while let Some((_, venue)) = pages.idle.pop_front_if(|(since, _)| *since <= quantum_end) {
+                    self.clocks.push(Clock::Idle(venue));
                 }
             }
             self.parse(batch.payload(frame), frame, at.known_at());
@@ -198,11 +213,17 @@ impl Reading {
                 emit(at, &mut self.ticks, &mut self.clocks);
             }
         }
-        for defect in &batch.defects {
-            self.refuse(defect, at.known_at());
+        if end < batch.frames.len() {
+            pages.next = end;
+            self.batch = Some(pages);
+        } else {
+            for defect in &batch.defects {
+                self.refuse(defect, at.known_at());
+            }
+            self.parsing.accounts.add(self.counts.drain());
         }
         self.hand_over(at, emit);
-        self.parsing.accounts.add(self.counts.drain());
+        true
     }
 
     fn hand_over(&mut self, at: &Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>)) {

@@ -58,6 +58,26 @@ impl Aggregate {
         }
     }
 
+    /// Adds one print.
+    #[inline]
+    pub fn add(&mut self, trade: &Trade) {
+        let print = (trade.ts, trade.order.0, trade.order.1);
+        if print > self.close.0 {
+            self.close = (print, trade.price);
+        } else {
+            self.close = self.close.max((print, trade.price));
+            self.open = self.open.min((print, trade.price));
+        }
+        self.high = self.high.max(trade.price);
+        self.low = self.low.min(trade.price);
+        self.volume += trade.qty;
+        self.notional += trade.price.notional(trade.qty);
+        if trade.taker_buy {
+            self.taker_buy_volume += trade.qty;
+        }
+        self.trades = self.trades.saturating_add(u64::from(trade.fills));
+    }
+
     /// Adds other prints.
     pub fn merge(&mut self, other: &Self) {
         self.open = self.open.min(other.open);

@@ -208,6 +208,7 @@ impl Tick {
     /// Of which instrument.
     #[inline]
     #[must_use]
+    #[inline]
     pub fn instrument(&self) -> InstrumentId {
         match self {
             Self::Trade(t) => t.instrument,
@@ -222,6 +223,7 @@ impl Tick {
     /// Event time, UTC ms.
     #[inline]
     #[must_use]
+    #[inline]
     pub fn ts(&self) -> i64 {
         match self {
             Self::Trade(t) => t.ts,
