@@ -73,7 +73,11 @@ pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
         }
     });
     let report = mock.finished().await;
-    if args.json { print_json(&report)? } else { print(&text(&report))? }
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(&text(&report))?
+    }
     if let Some(error) = report.failed {
         return Err(Failure { code: EX_IO, message: format!("{error}; what came before it was served") }.into());
     }
