@@ -212,8 +212,8 @@ fn full_toml_lacks_no_key_and_explains_each() {
 
 #[test]
 fn the_other_files_are_right() {
-    for name in ["demo.toml", "live.toml"] {
-        let (config, warnings) = load::read(&root().join("config").join(name)).unwrap();
+    for name in ["config/demo.toml", "config/live.toml", "docker/live.toml"] {
+        let (config, warnings) = load::read(&root().join(name)).unwrap();
         assert_eq!(warnings, [], "{name}");
         assert_ne!(config, Config::default(), "{name}");
     }

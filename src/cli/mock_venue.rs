@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::mock_venue::{Fault, MockConfig, RestMode, Speed, fault, start};
+use super::{EX_IO, EX_UNAVAILABLE, Failure, print, print_json};
+use crate::mock_venue::{Fault, MockConfig, MockError, Report, RestMode, Speed, fault, start};
 
 /// Serve a frame log over the venues' own WebSocket and REST protocols.
 #[derive(Args, Clone, Debug)]
@@ -39,6 +40,9 @@ pub struct MockVenueArgs {
     /// For duplicates and shuffling.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// The report at the end for machines.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Runs until the log has been served (`--once`) or Ctrl-C.
@@ -57,7 +61,10 @@ pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         ..MockConfig::new(args.log)
     };
-    let mock = start(config).await?;
+    let mock = start(config).await.map_err(|error| match error {
+        MockError::Log(error) => anyhow::Error::from(error), // its exit code is known
+        listening @ MockError::Listen { .. } => Failure { code: EX_UNAVAILABLE, message: listening.to_string() }.into(),
+    })?;
     eprintln!("listening on {0}: ws_url = \"ws://{0}\", rest_url = \"http://{0}\"", mock.addr);
     let stop = mock.stopper();
     tokio::spawn(async move {
@@ -66,8 +73,20 @@ pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
         }
     });
     let report = mock.finished().await;
-    println!(
-        "sent {} frames over {} connections; {} of unsubscribed streams, {} withheld, {} lost; {} REST answers ({} not asked for); {} lines of no stream, {} of ours, {} malformed",
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(&text(&report))?
+    }
+    if let Some(error) = report.failed {
+        return Err(Failure { code: EX_IO, message: format!("{error}; what came before it was served") }.into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(report: &Report) -> String {
+    format!(
+        "sent {} frames over {} connections; {} of unsubscribed streams, {} withheld, {} lost; {} REST answers ({} not asked for); {} lines of no stream, {} of ours, {} malformed\n",
         report.sent,
         report.connections,
         report.unsubscribed,
@@ -78,11 +97,7 @@ pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
         report.no_stream,
         report.out,
         report.malformed,
-    );
-    if let Some(error) = report.failed {
-        anyhow::bail!("read the frame log to its end: {error}; what came before it was served");
-    }
-    Ok(ExitCode::SUCCESS)
+    )
 }
 
 #[cfg(test)]
@@ -120,6 +135,6 @@ mod tests {
     async fn a_missing_log_is_named() {
         let args = Line::try_parse_from(["mock-venue", "nowhere.frames.zst", "--listen", "127.0.0.1:0"]).unwrap().args;
         let error = run(args).await.unwrap_err().to_string();
-        assert!(error.starts_with("open frame log nowhere.frames.zst: "), "{error}");
+        assert!(error.starts_with("cannot open frame log nowhere.frames.zst: "), "{error}");
     }
 }

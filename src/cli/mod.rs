@@ -7,6 +7,7 @@ pub mod dump;
 pub mod migrate;
 pub mod mock_venue;
 pub mod query;
+pub mod record;
 pub mod replay;
 mod report;
 pub mod run;
@@ -52,6 +53,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Live feeds through the pipeline, until SIGTERM or Ctrl-C.
     Run(run::RunArgs),
+    /// Raw frames of live feeds to disk, an hour to a file, until SIGTERM or Ctrl-C.
+    Record(record::RecordArgs),
     /// Recorded frames through the same pipeline as live ones.
     Replay(replay::ReplayArgs),
     /// Serve recorded frames over the venues' own WebSocket protocol, with faults on demand.
@@ -85,6 +88,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::MockVenue(args) => mock_venue::run(args).await,
+        Command::Record(args) => record::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Simulate(args) => simulate::run(args),
         Command::Query(args) => query::run(args).await,

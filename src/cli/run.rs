@@ -1,6 +1,6 @@
 //! `regimeflow run`: live feeds through the pipeline, until SIGTERM or Ctrl-C.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::store::edge::EdgeRow;
 use crate::store::{Mode, Store};
 
 /// What feeds have said and the engine has not taken yet.
-const FEED_OUTPUTS_MAX: usize = 256;
+pub(super) const FEED_OUTPUTS_MAX: usize = 256;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -56,14 +56,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut config = read_config(Some(&args.config))?;
     let has_store = store_location(&mut config, args.store.as_deref());
     config.engine.workers = args.workers.unwrap_or(config.engine.workers);
-    let feeds = feeds(&config);
-    if feeds.is_empty() {
-        let message = format!(
-            "{}: no feed is configured; add a section [feeds.binance_usdm] or [feeds.bybit_linear] with symbols",
-            args.config.display()
-        );
-        return Err(Failure { code: EX_CONFIG, message }.into());
-    }
+    let feeds = configured_feeds(&config, &args.config)?;
     let store = if has_store { Some(Store::open(&config.store, Mode::Write("run")).await?) } else { None };
     let started = Instant::now();
     let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), true)?;
@@ -95,9 +88,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_UNAVAILABLE) })
 }
 
-fn feeds(config: &Config) -> Vec<(Venue, Feed)> {
+/// The feeds of a configuration, at least one.
+pub(super) fn configured_feeds(config: &Config, path: &Path) -> Result<Vec<(Venue, Feed)>, Failure> {
     let feeds = [(Venue::BinanceUsdm, &config.feeds.binance_usdm), (Venue::BybitLinear, &config.feeds.bybit_linear)];
-    feeds.into_iter().filter_map(|(venue, feed)| Some((venue, feed.clone()?))).collect()
+    let feeds: Vec<_> = feeds.into_iter().filter_map(|(venue, feed)| Some((venue, feed.clone()?))).collect();
+    if feeds.is_empty() {
+        let path = path.display();
+        let message =
+            format!("{path}: no feed is configured; add a section [feeds.binance_usdm] or [feeds.bybit_linear] with symbols");
+        return Err(Failure { code: EX_CONFIG, message });
+    }
+    Ok(feeds)
 }
 
 fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> anyhow::Result<()> {
@@ -105,7 +106,7 @@ fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> an
 }
 
 /// Ends the run on SIGTERM, Ctrl-C, or after its time; a second signal ends the process at once.
-async fn stop_on(for_secs: Option<u64>, shutdown: CancellationToken) {
+pub(super) async fn stop_on(for_secs: Option<u64>, shutdown: CancellationToken) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
     let time_is_up = async {
         match for_secs {
@@ -165,14 +166,26 @@ impl Live {
 
 /// False: the workers are gone.
 fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &mut u64) -> bool {
+    log(&output);
     match output {
         FeedOutput::Frames(batch) => {
             *frames += (batch.frames.len() + batch.defects.len()) as u64;
             return input.push(batch);
         }
         FeedOutput::Gap(gap) => {
-            tracing::warn!(venue = gap.venue, stream = gap.stream, symbol = gap.symbol, cause = gap.cause, "gap in a feed");
             let _ = edge.send(EdgeRow::Gap(gap)); // the keeper is gone only when the run is being torn down
+        }
+        FeedOutput::Silent(_) | FeedOutput::Status(_) => {}
+    }
+    true
+}
+
+/// What a feed says beside frames, for people.
+pub(super) fn log(output: &FeedOutput) {
+    match output {
+        FeedOutput::Frames(_) => {}
+        FeedOutput::Gap(gap) => {
+            tracing::warn!(venue = gap.venue, stream = gap.stream, symbol = gap.symbol, cause = gap.cause, "gap in a feed");
         }
         FeedOutput::Silent(silent) => {
             let (venue, stream, silent_for_ms) = (silent.venue, &silent.key, silent.silent_for_ms);
@@ -186,5 +199,4 @@ fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &
             tracing::info!(venue = %status.venue, connection = status.connection, state = ?status.state, "connection changed");
         }
     }
-    true
 }

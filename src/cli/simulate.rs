@@ -4,13 +4,16 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use dataflows::model::Venue;
+use serde::Serialize;
 
-use crate::simulate::{LogSink, Settings, Simulation};
+use super::{print, print_json, report};
+use crate::simulate::{LogSink, Settings, Simulation, Truth};
 
 /// Writes a simulated market as a frame log in the venues' wire format, and the truth about it beside.
 #[derive(Debug, Args)]
@@ -48,6 +51,30 @@ pub struct SimulateArgs {
     /// The truth file to write (JSON lines).
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
+    /// For machines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A run that is over sooner has no progress bar.
+const PROGRESS_AFTER: Duration = Duration::from_secs(2);
+
+/// What was written.
+#[derive(Debug, Serialize)]
+struct Written {
+    out: PathBuf,
+    truth: Option<PathBuf>,
+    seed: u64,
+    symbols: usize,
+    minutes: i64,
+    frames: u64,
+    /// Bytes before compression.
+    bytes: u64,
+    cascades: usize,
+    decoys: usize,
+    funding_episodes: usize,
+    regime_runs: usize,
+    seconds: f64,
 }
 
 fn parse_venue(text: &str) -> Result<Venue, String> {
@@ -77,24 +104,64 @@ impl SimulateArgs {
 /// # Errors
 /// A setting outside its limits, or a file that can't be written.
 pub fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
-    let simulation = Simulation::new(args.settings())?;
+    let started = Instant::now();
+    let settings = args.settings();
+    let simulation = Simulation::new(settings.clone())?;
     let create = |path: &PathBuf| File::create(path).with_context(|| format!("creating {}", path.display()));
     let writing = || format!("writing {}", args.out.display());
     let truth_file = args.truth.as_ref().map(create).transpose()?;
     let mut log = LogSink::new(create(&args.out)?, 1).with_context(writing)?;
-    let truth = simulation.run(&mut |frame| log.push(frame)).with_context(writing)?;
-    let frames = log.frames;
+    let truth = simulated(simulation, &settings, &mut log).with_context(writing)?;
+    let (frames, bytes) = (log.frames, log.bytes);
     log.finish().and_then(|mut file| file.flush()).with_context(writing)?;
     if let (Some(file), Some(path)) = (truth_file, &args.truth) {
         truth.write(BufWriter::new(file)).with_context(|| format!("writing {}", path.display()))?;
     }
     let decoys = truth.bursts.iter().filter(|b| b.decoy).count();
-    println!(
-        "{frames} frames, {} cascades and {decoys} decoys, {} funding episodes, {} regime runs: {}",
-        truth.bursts.len() - decoys,
-        truth.funding_episodes.len(),
-        truth.regimes.len(),
-        args.out.display(),
-    );
+    let written = Written {
+        out: args.out,
+        truth: args.truth,
+        seed: settings.seed,
+        symbols: settings.symbols,
+        minutes: settings.minutes,
+        frames,
+        bytes,
+        cascades: truth.bursts.len() - decoys,
+        decoys,
+        funding_episodes: truth.funding_episodes.len(),
+        regime_runs: truth.regimes.len(),
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    if args.json {
+        print_json(&written)?
+    } else {
+        print(&text(&written))?
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the market to its end; on a terminal, with a bar.
+fn simulated(mut simulation: Simulation, settings: &Settings, log: &mut LogSink<File>) -> std::io::Result<Truth> {
+    let started = Instant::now();
+    let bar = report::progress(settings.minutes.unsigned_abs(), "{bar:40} {percent} % of the market's minutes {eta}");
+    while simulation.second(&mut |frame| log.push(frame))? {
+        let elapsed_ms = simulation.now_ms() - settings.start_ms;
+        if elapsed_ms % 60_000 == 0 && started.elapsed() > PROGRESS_AFTER {
+            bar.set_position(elapsed_ms.unsigned_abs() / 60_000); // the first call draws it
+        }
+    }
+    bar.finish_and_clear();
+    Ok(simulation.truth())
+}
+
+fn text(written: &Written) -> String {
+    format!(
+        "{} frames, {} cascades and {} decoys, {} funding episodes, {} regime runs: {}\n",
+        report::grouped(written.frames),
+        written.cascades,
+        written.decoys,
+        written.funding_episodes,
+        written.regime_runs,
+        written.out.display(),
+    )
 }

@@ -6,6 +6,7 @@
 mod error;
 mod line;
 mod log;
+mod recorder;
 mod source;
 mod writer;
 
@@ -13,6 +14,7 @@ use dataflows::model::Venue;
 
 pub use error::FrameLogError;
 pub use log::{BatchLimits, FrameLogReader};
+pub use recorder::Recorder;
 pub use writer::FrameLogWriter;
 
 /// Frames longer than this are refused.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::fault::Fault;
 pub use self::rest::RestMode;
+use crate::frames::{BatchLimits, FrameLogError, FrameLogReader};
 
 /// How fast frames are played.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,7 +97,7 @@ impl MockConfig {
 }
 
 /// What happened. Every line of the log is in exactly one of the counts up to `malformed`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// Frames that went to at least one connection.
     pub sent: u64,
@@ -130,13 +131,8 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum MockError {
     /// No log.
-    #[error("open frame log {path}: {source}; give a plain or zstd frame log")]
-    Log {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Log(#[from] FrameLogError),
     /// No socket.
     #[error("listen on {listen}: {source}; choose another --listen address, port 0 takes a free one")]
     Listen {
@@ -180,7 +176,7 @@ impl Mock {
 /// # Errors
 /// If the log can't be opened or the address can't be had.
 pub async fn start(config: MockConfig) -> Result<Mock, MockError> {
-    let log = log::open(&config.log).map_err(|source| MockError::Log { path: config.log.clone(), source })?;
+    let log = FrameLogReader::open(std::slice::from_ref(&config.log), BatchLimits::default())?;
     let listening = async {
         let listener = tokio::net::TcpListener::bind(config.listen).await?;
         let addr = listener.local_addr()?;

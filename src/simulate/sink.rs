@@ -30,6 +30,7 @@ impl<W: Write> LogSink<W> {
     /// # Errors
     /// The file's.
     pub fn push(&mut self, frame: Frame<'_>) -> io::Result<()> {
+        let before = self.line.len();
         push_int(&mut self.line, frame.recv_ns);
         let direction = match frame.direction {
             Direction::In => "in",
@@ -44,6 +45,7 @@ impl<W: Write> LogSink<W> {
         self.line.extend_from_slice(frame.payload);
         self.line.push(b'\n');
         self.frames += 1;
+        self.bytes += (self.line.len() - before) as u64;
         if self.line.len() >= 1 << 17 { self.flush_lines() } else { Ok(()) }
     }
 
@@ -57,7 +59,6 @@ impl<W: Write> LogSink<W> {
     }
 
     fn flush_lines(&mut self) -> io::Result<()> {
-        self.bytes += self.line.len() as u64;
         self.encoder.write_all(&self.line)?;
         self.line.clear();
         Ok(())

@@ -243,6 +243,25 @@ async fn a_frame_of_two_mebibytes_is_refused_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_log_is_served_without_its_damaged_lines() {
+    let log = binance(20);
+    let (first, second) = log.split_at(log.len() / 2 + log[log.len() / 2..].find('\n').unwrap() + 1);
+    let torn = line(200, Venue::BinanceUsdm, "in", r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTr"#);
+    let damaged = [
+        first,
+        "not a frame\n",
+        &line(100, Venue::BinanceUsdm, "sideways", "{}"),
+        &line(100, Venue::BinanceUsdm, "in", &"x".repeat((1 << 20) + 1)),
+        second,
+        torn.trim_end(),
+    ];
+    let heard = Case::new(Venue::BinanceUsdm, damaged.concat()).play().await;
+    check_complete(&heard, &log);
+    assert_eq!(heard.ends(), []);
+    assert_eq!((heard.report.sent, heard.report.malformed), (40, 4), "{:?}", heard.report);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_goes_on_to_be_counted_and_disturbs_nothing() {
     let log = binance(50);
     let heard = Case::new(Venue::BinanceUsdm, log.clone()).fault("garbage:every=10").play().await;
