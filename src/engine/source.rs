@@ -23,9 +23,9 @@ use crate::store::edge::RejectedFrame;
 pub type ParserFactory = Arc<dyn Fn(Venue) -> Option<Box<dyn Parser>> + Send + Sync>;
 
 /// Ticks go on in containers of about this many.
-const TICKS_PER_CONTAINER: usize = 256;
+const TICKS_PER_CONTAINER: usize = 512;
 /// Frames read before the graph gets its turn: their ticks stay in the cache until they are summed.
-const FRAMES_PER_CALL: usize = 2_048;
+const FRAMES_PER_CALL: usize = 8_192;
 
 /// Wakes sleeping workers.
 #[derive(Clone)]

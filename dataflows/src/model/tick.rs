@@ -208,7 +208,6 @@ impl Tick {
     /// Of which instrument.
     #[inline]
     #[must_use]
-    #[inline]
     pub fn instrument(&self) -> InstrumentId {
         match self {
             Self::Trade(t) => t.instrument,
@@ -223,7 +222,6 @@ impl Tick {
     /// Event time, UTC ms.
     #[inline]
     #[must_use]
-    #[inline]
     pub fn ts(&self) -> i64 {
         match self {
             Self::Trade(t) => t.ts,
