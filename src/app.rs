@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::engine::{self, Engine, Input, Running};
 use crate::feeds::{ParseContext, parser_for};
-use crate::store::edge::{DeliveryRow, EdgeRow};
+use crate::store::edge::{DeliveryRow, EdgeRow, RejectedFrame};
 use crate::store::{Quantum, Store, Writer, WriterOptions};
 
 /// Deliveries still under way at the end may take so long.
@@ -59,7 +59,12 @@ pub struct Kept {
     pub events: BTreeMap<(&'static str, &'static str), u64>,
     /// Quanta that held anything.
     pub quanta: u64,
+    /// The first frames that were refused; all of them are in `rejected_frames`.
+    pub rejected: Vec<RejectedFrame>,
 }
+
+/// So many refused frames are shown at the end of a run.
+const REJECTED_SHOWN_MAX: usize = 10;
 
 /// What a finished run can tell.
 pub struct Summary {
@@ -197,6 +202,9 @@ impl Keeper {
         for event in events {
             *self.kept.events.entry((event.event_type.as_str(), event.status.as_str())).or_default() += 1;
         }
+        let refused = quantum.edge.iter().filter_map(|row| if let EdgeRow::Rejected(row) = row { Some(row) } else { None });
+        let room = REJECTED_SHOWN_MAX - self.kept.rejected.len();
+        self.kept.rejected.extend(refused.take(room).cloned());
         for changes in &quantum.changes {
             let (view, count, net) = size(changes);
             *self.kept.changes.entry(view).or_default() += count as u64;

@@ -362,6 +362,8 @@ fn check_bad_line(bad: &[u8], reason: &str) {
     assert_eq!(summary["rejected"], 1, "{reason}: {summary}");
     let whats: Vec<&str> = summary["frames"].as_array().unwrap().iter().filter_map(|line| line["what"].as_str()).collect();
     assert!(whats.iter().any(|what| what.contains(reason)), "{reason} not in {whats:?}");
+    let place = summary["first_rejected"][0].as_str().unwrap();
+    assert!(place.starts_with("line 2: ") && place.contains(reason), "{place}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::app::Summary;
+use crate::store::edge::RejectedFrame;
 
 /// A bar on a terminal; nothing elsewhere. `length` in the unit of its position.
 pub(super) fn progress(length: u64, template: &str) -> ProgressBar {
@@ -72,12 +73,26 @@ pub(super) fn text(summary: &Summary, lines: u64, elapsed: Duration) -> String {
         grouped(summary.accounts.total("rejected")),
         table(&["view", "rows", "changes"], views),
     );
+    for row in &summary.kept.rejected {
+        out += &format!("{}\n", refused(row));
+    }
+    if summary.accounts.total("rejected") > summary.kept.rejected.len() as u64 {
+        out += "… all of them are in the view rejected_frames\n";
+    }
     out += &format!("{}\n", ticks(summary));
     for ((event, status), count) in &summary.kept.events {
         out += &format!("{event} {status}: {}\n", grouped(*count));
     }
     out += &format!("{} lines in {:.2} s ({} lines/s)\n", grouped(lines), elapsed.as_secs_f64(), grouped(rate as i64));
     out
+}
+
+/// Where it was, what was wrong, how it began.
+fn refused(row: &RejectedFrame) -> String {
+    const SHOWN_CHARS_MAX: usize = 100;
+    let RejectedFrame { venue, stream, seq, reason, payload, .. } = row;
+    let start: String = payload.chars().take(SHOWN_CHARS_MAX).filter(|c| !c.is_control()).collect();
+    format!("line {seq}: {venue} {stream}: {reason}: {start}")
 }
 
 fn ticks(summary: &Summary) -> String {
@@ -111,6 +126,7 @@ pub(super) fn json(summary: &Summary, lines: u64, elapsed: Duration) -> Value {
         "changes": summary.kept.changes,
         "quanta": summary.kept.quanta,
         "events": events,
+        "first_rejected": summary.kept.rejected.iter().map(refused).collect::<Vec<_>>(),
         "undelivered": summary.undelivered,
         "prints": counters.prints.load(Relaxed),
         "off_book": counters.off_book.load(Relaxed),
