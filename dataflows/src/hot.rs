@@ -81,11 +81,12 @@ pub fn base<'scope>(
         move |frontiers| {
             ticks.for_each(|capability, batch| {
                 let known_at = *capability.time();
-                let quantum = waiting.entry(known_at).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
-                // Everything before this quantum is settled, so its ticks can be worked off while the cache still holds them.
-                if frontiers.iter().all(|frontier| !frontier.less_than(&known_at)) {
+                waiting.entry(known_at).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
+                let is_first = waiting.first_key_value().is_some_and(|(&first, _)| first == known_at);
+                // If everything before this quantum is settled, its ticks can be worked off while the cache still holds them.
+                if is_first && frontiers.iter().all(|frontier| !frontier.less_than(&known_at)) {
                     hot.take(batch);
-                } else {
+                } else if let Some(quantum) = waiting.get_mut(&known_at) {
                     quantum.ticks.push(std::mem::take(batch));
                 }
             });
@@ -317,8 +318,9 @@ fn supersedes(new: &Tick, old: &Tick) -> bool {
                 && is_newer((new.ts, new.order), (old.ts, old.order))
         }
         (Tick::Funding(new), Tick::Funding(old)) => {
-            let fields = |f: &Funding| (f.kind, f.rate.is_some(), f.interval_hours.is_some(), f.next_ts.is_some());
-            fields(new) == fields(old) && is_newer((new.ts, new.order), (old.ts, old.order))
+            // An interval counts from the moment at which it was stated, so none may be left out.
+            let is_rate_alone = |f: &Funding| f.rate.is_some() && f.interval_hours.is_none();
+            is_rate_alone(new) && is_rate_alone(old) && is_newer((new.ts, new.order), (old.ts, old.order))
         }
         _ => false,
     }

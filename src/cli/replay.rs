@@ -83,22 +83,27 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let bar = report::progress(reader.compressed_bytes_total(), "{bar:40} {percent} % {msg} {eta}");
     let mut pacer = Pacer::new(args.speed);
     let mut batch = FrameBatch::default();
-    while reader.next_batch(&mut batch)? {
+    // What was read before a file failed is kept; the failure is told at the end.
+    let read = loop {
+        match reader.next_batch(&mut batch) {
+            Ok(true) => {}
+            ended => break ended,
+        }
         pacer.wait(&batch).await;
-        let next = FrameBatch::default();
-        let full = std::mem::replace(&mut batch, next);
+        let full = std::mem::take(&mut batch);
         let pushed = tokio::task::block_in_place(|| pipeline.input.push(full));
         if !pushed || pipeline.has_failed() {
-            break;
+            break Ok(false);
         }
         bar.set_position(reader.compressed_bytes_read());
         bar.set_message(format!("{} lines", report::grouped(reader.lines_read())));
-    }
+    };
     let summary = pipeline.finish().await?;
     bar.finish_and_clear();
     if let Some(store) = store {
         store.close().await?;
     }
+    read?;
     let lines = reader.lines_read();
     if lines == 0 {
         let message = format!("replaying {}: there is no line in it", names(&args.frames));
