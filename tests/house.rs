@@ -21,13 +21,14 @@ fn sources(dir: &str) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// No line of `dir` holds any of `words`.
+/// No line of `dir` holds any of `words`; tests beside the code may.
 fn check_absent(dir: &str, words: &[&str], except: &[&str]) {
     for (path, text) in sources(dir) {
-        if except.iter().any(|file| path.ends_with(file)) {
+        let name = path.file_name().unwrap().to_string_lossy();
+        if name.ends_with("tests.rs") || except.iter().any(|file| path.ends_with(file)) {
             continue;
         }
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]")) {
             let code = line.split("//").next().unwrap();
             let found = words.iter().find(|word| code.contains(**word));
             assert!(found.is_none(), "{}:{}: {} has no place here: {line}", path.display(), number + 1, found.unwrap());
