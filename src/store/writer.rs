@@ -218,9 +218,13 @@ impl Collector {
     async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         if let Err(error) = self.collect(&mut queue).await {
             tracing::error!(%error, "the store's writer stops: rows are no longer kept");
-            let _ = self.failure.set(error.to_string()); // set only here, so it can't be set already
+            self.note(&error);
         }
         // Dropping the queue makes every waiting and later call fail, with that reason.
+    }
+
+    fn note(&self, error: &StoreError) {
+        let _ = self.failure.set(error.to_string()); // the first reason stays
     }
 
     async fn collect(&mut self, queue: &mut mpsc::Receiver<Message>) -> Result<(), StoreError> {
@@ -244,7 +248,8 @@ impl Collector {
                     self.send(self.options.batch_rows.max(1)).await?;
                 }
                 Some(Message::Flush(done)) => {
-                    self.drain().await?;
+                    // The reason must be there before the caller learns that there is one: dropping `done` tells it.
+                    self.drain().await.inspect_err(|error| self.note(error))?;
                     let _ = done.send(()); // a caller that no longer waits needs no answer
                 }
                 None => return self.drain().await,
