@@ -1,15 +1,12 @@
 //! `regimeflow config`: check a file, show what it amounts to, print its schema.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::{EX_CONFIG, print};
 use crate::config::{Config, ConfigErrors, Problem, load, redact, schema};
-
-/// sysexits' EX_CONFIG.
-pub const EX_CONFIG: u8 = 78;
 
 /// Check, show and describe the configuration.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -99,12 +96,4 @@ fn to_json(problem: &Problem) -> serde_json::Value {
 
 fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Not `print!`, which panics when the reader of a pipe has gone.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("write to stdout"),
-    }
 }
