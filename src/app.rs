@@ -14,7 +14,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
 use dataflows::config as views;
 use dataflows::hot::Counters;
-use dataflows::model::{Changes, Instruments};
+use dataflows::model::Instruments;
 
 use crate::accounts::Accounts;
 use crate::announce::Announcer;
@@ -206,24 +206,10 @@ impl Keeper {
         let room = REJECTED_SHOWN_MAX - self.kept.rejected.len();
         self.kept.rejected.extend(refused.take(room).cloned());
         for changes in &quantum.changes {
-            let (view, count, net) = size(changes);
+            let (view, count, net) = changes.size();
             *self.kept.changes.entry(view).or_default() += count as u64;
             *self.kept.rows.entry(view).or_default() += net as i64;
         }
-    }
-}
-
-/// A view's name, how many changes, and by how many rows it grew.
-fn size(changes: &Changes) -> (&'static str, usize, isize) {
-    macro_rules! sizes {
-        ($($kind:ident => $name:literal),* $(,)?) => {
-            match changes { $(Changes::$kind(rows) => ($name, rows.len(), rows.iter().map(|row| row.2).sum()),)* }
-        };
-    }
-    sizes! {
-        Bars => "bars", Liquidations => "liquidations", LiquidationWindows => "liquidation_windows", Cascades => "cascades",
-        Volatility => "volatility", Funding => "funding", OpenInterest => "open_interest", KlineChecks => "kline_checks",
-        LateEvents => "late_events", Signals => "signals",
     }
 }
 

@@ -1,10 +1,10 @@
 //! Where the views meet: the whole dataflow on one page.
 //!
 //! ```text
-//! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ──────┐
-//!                     │   klines ───┴▶ kline_checks     ├▶ signals
-//!                     ├▶ liquidations, windows          │
-//!                     ├▶ cascades ◀ prices ─────────────┘
+//! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
+//!                     │   klines ───┴▶ kline_checks
+//!                     ├▶ liquidations, windows
+//!                     ├▶ cascades ◀ prices
 //!                     └▶ funding, open_interest
 //! ```
 //!
@@ -19,30 +19,23 @@ use timely::dataflow::operators::vec::Broadcast;
 
 use crate::config::Config;
 use crate::hot::{Counters, base};
-use crate::model::{
-    Bar, Cascade, Clock, FundingRow, Instruments, KlineCheck, LateEvent, LiquidationRow, LiquidationWindow, OpenInterestRow,
-    Signal, Tick, Volatility,
-};
+use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, kline_checks, liquidations, quotes, signals, volatility};
+use crate::{bars, cascades, kline_checks, liquidations, quotes, volatility, volatility_regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
 
-/// Every view.
-#[allow(missing_docs)]
-pub struct Views<'scope> {
-    pub bars: View<'scope, Bar>,
-    pub liquidations: View<'scope, LiquidationRow>,
-    pub liquidation_windows: View<'scope, LiquidationWindow>,
-    pub cascades: View<'scope, Cascade>,
-    pub volatility: View<'scope, Volatility>,
-    pub funding: View<'scope, FundingRow>,
-    pub open_interest: View<'scope, OpenInterestRow>,
-    pub kline_checks: View<'scope, KlineCheck>,
-    pub late_events: View<'scope, LateEvent>,
-    pub signals: View<'scope, Signal>,
+macro_rules! views {
+    ($($view:ident: $kind:ident($row:ty),)*) => {
+        /// Every view.
+        #[allow(missing_docs)]
+        pub struct Views<'scope> {
+            $(pub $view: View<'scope, $row>,)*
+        }
+    };
 }
+crate::for_each_view!(views);
 
 /// Builds the dataflow behind `ticks` and `clocks`, which may lie on any worker.
 pub fn build<'scope>(
@@ -64,7 +57,7 @@ pub fn build<'scope>(
         kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config, names()),
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
-        signals: signals::signals(cascades.clone(), volatility.clone(), clocks.clone(), config),
+        volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
         late_events: late_events(base.late, clocks),
         bars: bars.bars,
         cascades,

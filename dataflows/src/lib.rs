@@ -17,6 +17,6 @@ pub mod model;
 pub mod operators;
 mod prints;
 pub mod quotes;
-pub mod signals;
 mod steps;
 pub mod volatility;
+pub mod volatility_regimes;

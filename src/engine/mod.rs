@@ -156,7 +156,7 @@ fn run(
             let (ticks, clocks) = source::source(scope, input, &wakers, parser);
             let views = graph::build(ticks, clocks, &views_config, &instruments, &counters);
             macro_rules! send {
-                ($($view:ident => $kind:ident),* $(,)?) => {$(
+                ($($view:ident: $kind:ident($row:ty),)*) => {$(
                     let sender = out.clone();
                     views.$view.inner
                         .inspect_container(move |event| if let Ok((_, changes)) = event {
@@ -166,11 +166,7 @@ fn run(
                         .probe_with(&probe);
                 )*};
             }
-            send! {
-                bars => Bars, liquidations => Liquidations, liquidation_windows => LiquidationWindows, cascades => Cascades,
-                volatility => Volatility, funding => Funding, open_interest => OpenInterest, kline_checks => KlineChecks,
-                late_events => LateEvents, signals => Signals,
-            }
+            dataflows::for_each_view!(send);
         });
         let _ = ready.send(()); // nobody waits any more: as good
         let mut told = 0;

@@ -51,7 +51,7 @@ impl Collector {
 
     fn sort_in(&mut self, changes: Changes) {
         macro_rules! split {
-            ($($kind:ident),*) => {
+            ($($view:ident: $kind:ident($row:ty),)*) => {
                 match changes {
                     $(Changes::$kind(rows) => {
                         for (known_at, rows) in by_time(rows) {
@@ -61,18 +61,7 @@ impl Collector {
                 }
             };
         }
-        split!(
-            Bars,
-            Liquidations,
-            LiquidationWindows,
-            Cascades,
-            Volatility,
-            Funding,
-            OpenInterest,
-            KlineChecks,
-            LateEvents,
-            Signals
-        );
+        dataflows::for_each_view!(split);
     }
 }
 

@@ -63,6 +63,6 @@ pub fn parser_for(venue: Venue, context: ParseContext) -> Option<Box<dyn Parser>
     match venue {
         Venue::BinanceUsdm => Some(Box::new(binance_usdm::BinanceUsdm::new(&context))),
         Venue::BybitLinear => Some(Box::new(bybit_linear::BybitLinear::new(&context))),
-        Venue::OkxSwap | Venue::Hyperliquid | Venue::BinanceSpot | Venue::Coinbase => None,
+        Venue::Any | Venue::OkxSwap | Venue::Hyperliquid | Venue::BinanceSpot | Venue::Coinbase => None,
     }
 }

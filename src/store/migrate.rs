@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
+use super::views::{VIEWS, View};
 
 /// One file of schemas/clickhouse.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +23,14 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "views", sql: include_str!("../../schemas/clickhouse/0001_views.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    migration(1, "views", include_str!("../../schemas/clickhouse/0001_views.sql")),
+    migration(2, "volatility_regimes", include_str!("../../schemas/clickhouse/0002_volatility_regimes.sql")),
+];
+
+const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {
+    Migration { version, name, sql }
+}
 
 impl Migration {
     /// sha256 of the text, hex.
@@ -129,7 +136,47 @@ pub async fn apply(client: &clickhouse::Client, database: &str) -> Result<Vec<Mi
         insert.end().await.map_err(|e| StoreError::of(what(), &e))?;
         tracing::info!(version = migration.version, name = migration.name, "migration applied");
     }
+    if !todo.is_empty() {
+        make_views(client, database).await?;
+    }
     Ok(todo)
+}
+
+/// Makes NAME and NAME_asof of every view from the columns of NAME_changes and its key.
+async fn make_views(client: &clickhouse::Client, database: &str) -> Result<(), StoreError> {
+    for view in VIEWS {
+        let what = || format!("making view {}", view.name);
+        let columns = client
+            .query("SELECT name FROM system.columns WHERE database = ? AND table = ? ORDER BY position")
+            .bind(database)
+            .bind(format!("{}_changes", view.name))
+            .fetch_all::<String>()
+            .await
+            .map_err(|e| StoreError::of(what(), &e))?;
+        for sql in view_statements(view, &columns) {
+            client.query_raw(&sql).execute().await.map_err(|e| StoreError::of(what(), &e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The statements that define NAME and NAME_asof: the newest change of each key, where it says +1. ORDER BY is the table's
+/// key exactly reversed, so that the engine reads in order and LIMIT 1 BY keeps the first row of each key.
+fn view_statements(view: &View, columns: &[String]) -> [String; 2] {
+    let quoted = |names: &[&str]| names.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", ");
+    let shown: Vec<&str> =
+        columns.iter().map(String::as_str).filter(|c| *c != "diff" && (*c != "known_at" || view.key.contains(c))).collect();
+    let known_at = (!view.key.contains(&"known_at")).then_some("known_at");
+    let newest_first = view.key.iter().copied().chain(known_at).chain(["diff"]);
+    let order = newest_first.map(|name| format!("{} DESC", quote_name(name))).collect::<Vec<_>>().join(", ");
+    let (shown, key, name) = (quoted(&shown), quoted(view.key), view.name);
+    ["", "_asof"].map(|suffix| {
+        let limit = if suffix.is_empty() { "" } else { "WHERE known_at <= {t:DateTime64(3, 'UTC')}\n" };
+        format!(
+            "CREATE OR REPLACE VIEW {name}{suffix} AS\nSELECT {shown}\nFROM\n(\nSELECT {shown}, diff\nFROM {name}_changes\n{limit}\
+             ORDER BY {order}\nLIMIT 1 BY {key}\n)\nWHERE diff > 0"
+        )
+    })
 }
 
 /// A name in back quotes.

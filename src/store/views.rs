@@ -26,6 +26,7 @@ pub const VIEWS: &[View] = &[
     view("liquidation_windows", &["venue", "symbol", "window", "ts"]),
     view("cascades", &["cascade_id"]),
     view("volatility", &["venue", "symbol", "ts"]),
+    view("volatility_regimes", &["venue", "symbol", "onset"]),
     view("funding", &["venue", "symbol", "kind", "ts"]),
     view("open_interest", &["venue", "symbol", "ts"]),
     view("kline_checks", &["venue", "symbol", "timeframe", "ts"]),

@@ -172,21 +172,16 @@ impl Waiting {
     }
 
     fn add(&mut self, quantum: Quantum) {
-        for changes in quantum.changes {
-            match changes {
-                Changes::Bars(rows) => self.extend(rows),
-                Changes::Liquidations(rows) => self.extend(rows),
-                Changes::LiquidationWindows(rows) => self.extend(rows),
-                Changes::Cascades(rows) => self.extend(rows),
-                Changes::Volatility(rows) => self.extend(rows),
-                Changes::Funding(rows) => self.extend(rows),
-                Changes::OpenInterest(rows) => self.extend(rows),
-                Changes::KlineChecks(rows) => self.extend(rows),
-                Changes::LateEvents(rows) => self.extend(rows),
-                Changes::Signals(_) => {} // they become alerts, which have a table
-            }
+        let Quantum { changes: of_views, edge, .. } = quantum;
+        macro_rules! extend {
+            ($($view:ident: $kind:ident($row:ty),)*) => {
+                for changes in of_views {
+                    match changes { $(Changes::$kind(rows) => self.extend(rows),)* }
+                }
+            };
         }
-        for row in quantum.edge {
+        dataflows::for_each_view!(extend);
+        for row in edge {
             match row {
                 EdgeRow::Rejected(row) => self.extend(vec![entered((row.known_at, row))]),
                 EdgeRow::Gap(row) => self.extend(vec![entered((row.known_at, row))]),

@@ -17,6 +17,8 @@ pub enum Venue {
     Hyperliquid,
     BinanceSpot,
     Coinbase,
+    /// All venues together: of views that speak of a symbol, an asset or the market. No event is of it.
+    Any,
 }
 
 impl Venue {
@@ -34,6 +36,7 @@ impl Venue {
             Self::Hyperliquid => "hyperliquid",
             Self::BinanceSpot => "binance-spot",
             Self::Coinbase => "coinbase",
+            Self::Any => "",
         }
     }
 
@@ -103,6 +106,12 @@ impl Instruments {
         let mut by_id = self.by_id.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = by_id.entry(id).or_insert_with(|| Arc::new(Instrument { venue, symbol: symbol.to_owned() }));
         (known.venue == venue && known.symbol == symbol).then_some(id)
+    }
+
+    /// The id of what `name` stands for on all venues together: a symbol (`BTC-USDT-PERP`), an asset (`BTC`), or `` for the market.
+    #[must_use]
+    pub fn across(&self, name: &str) -> Option<InstrumentId> {
+        self.intern(Venue::Any, name)
     }
 
     /// What an id stands for.

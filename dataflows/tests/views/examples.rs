@@ -170,11 +170,6 @@ fn rows(view: &str, history: &History, instruments: &Instruments) -> Vec<String>
                 format!("{verdict}: {} trades, venue {:?}", k.bar.trades, k.kline_trades),
             ));
         }
-    } else if view == "signals" {
-        for s in current(&history.signals) {
-            let state = if s.over.is_some() { "over" } else { "lasts" };
-            rows.push((name(s.instrument), s.onset, format!("{:?} {state}", s.severity)));
-        }
     } else if view == "late_events" {
         for (_, l, _) in &history.late_events {
             let fate = if l.applied { "applied" } else { "only listed" };
@@ -297,7 +292,6 @@ fn a_cascade_goes_on_until_five_minutes_of_quiet() {
         "00:10 BTC 5m active to 00:19:58 going on total 800000 velocity 9600000 severity 3.2 Critical Balanced move -
          00:14:59 BTC 1h active to 00:19:58 going on total 800000 velocity 800000 severity 1.6 Critical Balanced move -",
     );
-    check("signals", market, "00:10 BTC Critical lasts\n00:14:59 BTC Critical lasts");
 }
 
 #[test]

@@ -170,10 +170,7 @@ fn check_keys(history: &History) {
     // Part of its key is `known_at`.
     let late: Changes<(u64, LateEvent)> = history.late_events.iter().map(|&(at, row, diff)| (at, (at, row), diff)).collect();
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
-    check_key(&history.signals, |r| match r.kind {
-        SignalKind::Cascade { cascade_id } => (r.instrument, Some(cascade_id), r.onset),
-        SignalKind::VolatilityRegime { .. } => (r.instrument, None, r.onset),
-    });
+    check_key(&history.volatility_regimes, |r| (r.instrument, r.onset));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

@@ -87,7 +87,7 @@ pub fn is_heard(tick: &Tick) -> bool {
 pub type Changes<R> = Vec<(u64, R, isize)>;
 
 macro_rules! history {
-    ($($view:ident: $row:ty),* $(,)?) => {
+    ($($view:ident: $kind:ident($row:ty),)*) => {
         /// Every change of every view.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct History { $(pub $view: Changes<$row>),* }
@@ -128,10 +128,7 @@ macro_rules! history {
         }
     };
 }
-history! {
-    bars: Bar, liquidations: LiquidationRow, liquidation_windows: LiquidationWindow, cascades: Cascade, volatility: Volatility,
-    funding: FundingRow, open_interest: OpenInterestRow, kline_checks: KlineCheck, late_events: LateEvent, signals: Signal,
-}
+dataflows::for_each_view!(history);
 
 fn consolidate<R: Ord + Clone>(changes: Vec<Change<R>>) -> Changes<R> {
     let mut sums: BTreeMap<(u64, R), isize> = BTreeMap::new();

@@ -96,8 +96,8 @@ impl<'a> Events<'a> {
         assert_same(&current(&history.funding), &quotes::funding(self), "funding", why);
         assert_same(&current(&history.open_interest), &quotes::open_interest(self), "open_interest", why);
         assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
-        let signals = signals(&cascades, &volatility);
-        assert_same(&align(current(&history.signals), &signals, near_signal), &signals, "signals", why);
+        let spells = volatility::regimes(&volatility);
+        assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
     }
 }
 
@@ -138,45 +138,7 @@ fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
         && near(a.ewma, b.ewma)
 }
 
-/// Every cascade, and every stretch of a volatility regime that began with a change.
-fn signals(cascades: &[Cascade], volatility: &[Volatility]) -> Vec<Signal> {
-    let mut signals: Vec<Signal> = cascades
-        .iter()
-        .map(|cascade| Signal {
-            instrument: cascade.instrument,
-            kind: SignalKind::Cascade { cascade_id: cascade.cascade_id },
-            onset: cascade.onset,
-            severity: cascade.severity_label,
-            over: cascade.ended_at,
-        })
-        .collect();
-    let known: Vec<(InstrumentId, i64, VolatilityRegime, Estimators)> =
-        volatility.iter().filter_map(|row| Some((row.instrument, row.ts, row.regime?, row.day?))).collect();
-    for rows in known.chunk_by(|a, b| a.0 == b.0) {
-        let changes: Vec<_> = rows.windows(2).filter(|pair| pair[0].2 != pair[1].2).collect();
-        for (i, pair) in changes.iter().enumerate() {
-            let (from, (instrument, onset, to, day)) = (pair[0].2, pair[1]);
-            let severity = if to == VolatilityRegime::Extreme { Severity::Critical } else { Severity::Warning };
-            let kind = SignalKind::VolatilityRegime { from, to, close_to_close: day.close_to_close, parkinson: day.parkinson };
-            signals.push(Signal { instrument, kind, onset, severity, over: changes.get(i + 1).map(|next| next[1].1) });
-        }
-    }
-    signals.sort();
-    signals
-}
-
-/// Equal but for the last bits of the estimators.
-fn near_signal(a: &Signal, b: &Signal) -> bool {
-    let (
-        SignalKind::VolatilityRegime { close_to_close: ca, parkinson: pa, .. },
-        SignalKind::VolatilityRegime { close_to_close: cb, parkinson: pb, .. },
-    ) = (a.kind, b.kind)
-    else {
-        return a == b;
-    };
-    let plain = |s: &Signal| match s.kind {
-        SignalKind::VolatilityRegime { from, to, .. } => (s.instrument, from, to, s.onset, s.severity, s.over),
-        SignalKind::Cascade { .. } => unreachable!("both are regimes"),
-    };
-    plain(a) == plain(b) && near(Some(ca), Some(cb)) && near(pa, pb)
+fn near_spell(a: &RegimeSpell, b: &RegimeSpell) -> bool {
+    let plain = |r: &RegimeSpell| (r.instrument, r.onset, r.ended_at, r.from, r.to);
+    plain(a) == plain(b) && near(Some(a.close_to_close), Some(b.close_to_close)) && near(a.parkinson, b.parkinson)
 }

@@ -146,3 +146,21 @@ fn yang_zhang(pairs: &[(&Bar, &Bar)]) -> Option<f64> {
     let bars: Vec<&Bar> = pairs.iter().map(|(_, bar)| *bar).collect();
     Some(overnight + k * open_to_close + (1.0 - k) * rogers_satchell(&bars))
 }
+
+/// Every stretch of a regime that began with a change.
+pub fn regimes(volatility: &[Volatility]) -> Vec<RegimeSpell> {
+    let mut spells = Vec::new();
+    let known: Vec<(InstrumentId, i64, VolatilityRegime, Estimators)> =
+        volatility.iter().filter_map(|row| Some((row.instrument, row.ts, row.regime?, row.day?))).collect();
+    for rows in known.chunk_by(|a, b| a.0 == b.0) {
+        let changes: Vec<_> = rows.windows(2).filter(|pair| pair[0].2 != pair[1].2).collect();
+        for (i, pair) in changes.iter().enumerate() {
+            let (from, (instrument, onset, to, day)) = (pair[0].2, pair[1]);
+            let (close_to_close, parkinson) = (day.close_to_close, day.parkinson);
+            let ended_at = changes.get(i + 1).map(|next| next[1].1);
+            spells.push(RegimeSpell { instrument, onset, ended_at, from, to, close_to_close, parkinson });
+        }
+    }
+    spells.sort();
+    spells
+}

@@ -6,11 +6,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use alerts::{CascadeFacts, Event, Status, VolatilityFacts};
-use dataflows::model::{Cascade, Changes, Coverage, Instruments, Severity, SideBias, Signal, SignalKind, VolatilityRegime};
+use alerts::{Event, Status};
+use dataflows::model::{Change, Changes, Instruments, Severity};
 
 use crate::store::Quantum;
 use crate::store::edge::{AlertRow, EdgeRow};
+
+mod liquidations;
+mod volatility;
+
+/// A view's row that speaks of an episode: something that begins, may grow graver, and ends.
+pub trait Announced {
+    /// When it began, event time, UTC ms.
+    fn onset(&self) -> i64;
+    /// What it tells as of now: firing while it has no end, then resolved, under one id. `None`: it is not worth telling, or `names` lacks its instrument.
+    fn event(&self, names: &Instruments, known_at_ms: i64) -> Option<Event>;
+}
+
+/// Events by id and diff, with their onset.
+type Rows = BTreeMap<(String, isize), (Event, i64)>;
 
 /// Ended alerts are remembered for so long after they became known, so that a correction does not fire them again.
 const REMEMBERED_MS: u64 = 6 * 3_600_000;
@@ -39,22 +53,12 @@ impl Announcer {
     /// Takes in a quantum: returns the events to send and adds the rows of the `alerts` view to the quantum.
     pub fn observe(&mut self, quantum: &mut Quantum) -> Vec<Event> {
         let known_at = quantum.known_at;
-        let mut rows: BTreeMap<(String, isize), (Event, i64)> = BTreeMap::new();
+        let mut rows = Rows::new();
         for changes in &quantum.changes {
             match changes {
-                Changes::Cascades(changes) => {
-                    for (row, _, diff) in changes {
-                        let event = self.cascade(row, known_at);
-                        rows.extend(event.map(|event| ((event.id.clone(), *diff), (event, row.onset))));
-                    }
-                }
-                Changes::Signals(changes) => {
-                    for (signal, _, diff) in changes {
-                        let event = self.regime_change(signal, known_at);
-                        rows.extend(event.map(|event| ((event.id.clone(), *diff), (event, signal.onset))));
-                    }
-                }
-                _ => {}
+                Changes::Cascades(changes) => self.tell(changes, &mut rows),
+                Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
+                _ => {} // not an episode
             }
         }
         let mut events = Vec::new();
@@ -65,6 +69,13 @@ impl Announcer {
         }
         self.forget(known_at);
         events
+    }
+
+    fn tell<R: Announced>(&self, changes: &[Change<R>], rows: &mut Rows) {
+        for (row, known_at, diff) in changes {
+            let event = row.event(&self.instruments, i64::try_from(*known_at).unwrap_or(i64::MAX));
+            rows.extend(event.map(|event| ((event.id.clone(), *diff), (event, row.onset()))));
+        }
     }
 
     /// What begins is told, what grows graver is told again under the same id, what is over is resolved. What was over before we knew
@@ -96,60 +107,6 @@ impl Announcer {
             self.told.retain(|_, told| told.event.status == Status::Firing || told.known_at + REMEMBERED_MS > known_at);
         }
     }
-
-    fn cascade(&self, row: &Cascade, known_at: u64) -> Option<Event> {
-        let instrument = self.instruments.get(row.instrument)?;
-        Some(Event::cascade(CascadeFacts {
-            cascade_id: row.cascade_id,
-            venue: instrument.venue.to_string(),
-            symbol: instrument.symbol.clone(),
-            window: row.window.as_str().to_owned(),
-            onset_ms: row.onset,
-            last_active_ms: row.last_active,
-            ended_at_ms: row.ended_at,
-            known_at_ms: i64::try_from(known_at).unwrap_or(i64::MAX),
-            long_notional_usd: row.long_notional.to_f64(),
-            short_notional_usd: row.short_notional.to_f64(),
-            velocity_usd_per_hour: row.velocity(row.window_notional),
-            peak_velocity_usd_per_hour: row.velocity(row.peak_window_notional),
-            count: row.count,
-            side_bias: match row.side_bias {
-                SideBias::Long => alerts::SideBias::Long,
-                SideBias::Short => alerts::SideBias::Short,
-                SideBias::Balanced => alerts::SideBias::Balanced,
-            },
-            severity: row.severity.0,
-            severity_label: severity(row.severity_label),
-            price_move_bps: row.price_move_bps.map(|bps| bps.0),
-            coverage: match row.coverage {
-                Coverage::Full => alerts::Coverage::Full,
-                Coverage::Sampled1s => alerts::Coverage::Sampled1s,
-                Coverage::Partial => alerts::Coverage::Partial,
-            },
-        }))
-    }
-
-    fn regime_change(&self, signal: &Signal, known_at: u64) -> Option<Event> {
-        let SignalKind::VolatilityRegime { from, to, close_to_close, parkinson } = signal.kind else { return None };
-        let instrument = self.instruments.get(signal.instrument)?;
-        let known_at_ms = i64::try_from(known_at).unwrap_or(i64::MAX);
-        let event = Event::volatility_regime_change(VolatilityFacts {
-            venue: instrument.venue.to_string(),
-            symbol: instrument.symbol.clone(),
-            ts_ms: signal.onset,
-            known_at_ms,
-            from: regime(from),
-            to: regime(to),
-            close_to_close: close_to_close.0,
-            parkinson: parkinson.map(|p| p.0),
-            risk_multiplier_before: from.risk_multiplier(),
-            risk_multiplier: to.risk_multiplier(),
-        });
-        Some(match signal.over {
-            Some(over) => event.resolved(over, known_at_ms),
-            None => event,
-        })
-    }
 }
 
 fn severity(severity: Severity) -> alerts::Severity {
@@ -157,15 +114,6 @@ fn severity(severity: Severity) -> alerts::Severity {
         Severity::Info => alerts::Severity::Info,
         Severity::Warning => alerts::Severity::Warning,
         Severity::Critical => alerts::Severity::Critical,
-    }
-}
-
-fn regime(regime: VolatilityRegime) -> alerts::Regime {
-    match regime {
-        VolatilityRegime::Stable => alerts::Regime::Stable,
-        VolatilityRegime::HighVol => alerts::Regime::HighVol,
-        VolatilityRegime::Explosive => alerts::Regime::Explosive,
-        VolatilityRegime::Extreme => alerts::Regime::Extreme,
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use clickhouse::{Row, RowWrite};
 use dataflows::model::{
     Bar, Cascade, Change, Coverage, Estimators, FundingKind, FundingRow, Instrument, InstrumentId, KlineCheck, LateEvent,
-    LateStream, LiquidationRow, LiquidationWindow, OpenInterestRow, PositionSide, PriceKind, Real, Severity, SideBias,
-    Volatility,
+    LateStream, LiquidationRow, LiquidationWindow, OpenInterestRow, PositionSide, PriceKind, Real, RegimeSpell, Severity,
+    SideBias, Volatility,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -151,6 +151,15 @@ stored!(Volatility => StoredVolatility in "volatility_changes", |row| row.instru
     ewma: Option<f64> = real(row.ewma),
     regime: &'static str = row.regime.map_or("", |r| r.as_str()),
     risk_multiplier: Option<f64> = row.regime.map(|r| r.risk_multiplier()),
+});
+
+stored!(RegimeSpell => StoredRegimeSpell in "volatility_regimes_changes", |row| row.instrument => {
+    onset: i64 = row.onset,
+    ended_at: Option<i64> = row.ended_at,
+    from: &'static str = row.from.as_str(),
+    to: &'static str = row.to.as_str(),
+    close_to_close: f64 = row.close_to_close.0,
+    parkinson: Option<f64> = real(row.parkinson),
 });
 
 stored!(FundingRow => StoredFunding in "funding_changes", |row| row.instrument => {

@@ -308,54 +308,61 @@ pub enum LateStream {
     Klines,
 }
 
-/// View `signals`: something that is worth telling people, from its beginning to its end. Key: instrument, kind, onset.
+/// View `volatility_regimes`: a stretch of one volatility regime that began with a change. Key: instrument, onset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Signal {
+pub struct RegimeSpell {
     /// Of which instrument.
     pub instrument: InstrumentId,
-    /// What began.
-    pub kind: SignalKind,
-    /// Event time at which it began, UTC ms.
+    /// The end of the minute that changed it, UTC ms.
     pub onset: i64,
-    /// How grave it is.
-    pub severity: Severity,
-    /// Event time at which it was over; `None`: it lasts.
-    pub over: Option<i64>,
+    /// When the next regime began, UTC ms; `None`: it lasts.
+    pub ended_at: Option<i64>,
+    /// The regime before.
+    pub from: VolatilityRegime,
+    /// The regime since.
+    pub to: VolatilityRegime,
+    /// The day's close-to-close volatility when it changed.
+    pub close_to_close: Real,
+    /// The day's Parkinson volatility when it changed.
+    pub parkinson: Option<Real>,
 }
 
-/// What a signal speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum SignalKind {
-    /// A cascade.
-    Cascade {
-        /// Its row in `cascades`.
-        cascade_id: u64,
-    },
-    /// A regime that began with a change.
-    VolatilityRegime {
-        /// The regime before.
-        from: VolatilityRegime,
-        /// The regime since.
-        to: VolatilityRegime,
-        /// The day's close-to-close volatility when it changed.
-        close_to_close: Real,
-        /// The day's Parkinson volatility when it changed.
-        parkinson: Option<Real>,
-    },
+/// Hands every view to a macro, as `name: Variant(Row),` each: its name in SQL and in [`crate::graph::Views`], its variant of
+/// [`Changes`], its row. The one list of the views that the dataflow maintains.
+#[macro_export]
+macro_rules! for_each_view {
+    ($with:ident) => {
+        $with! {
+            bars: Bars($crate::model::Bar),
+            liquidations: Liquidations($crate::model::LiquidationRow),
+            liquidation_windows: LiquidationWindows($crate::model::LiquidationWindow),
+            cascades: Cascades($crate::model::Cascade),
+            volatility: Volatility($crate::model::Volatility),
+            funding: Funding($crate::model::FundingRow),
+            open_interest: OpenInterest($crate::model::OpenInterestRow),
+            kline_checks: KlineChecks($crate::model::KlineCheck),
+            late_events: LateEvents($crate::model::LateEvent),
+            volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
+        }
+    };
 }
 
-/// Changes of one view, as they leave the dataflow. Inside one `known_at` they are consolidated before they are stored.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Changes {
-    Bars(Vec<Change<Bar>>),
-    Liquidations(Vec<Change<LiquidationRow>>),
-    LiquidationWindows(Vec<Change<LiquidationWindow>>),
-    Cascades(Vec<Change<Cascade>>),
-    Volatility(Vec<Change<Volatility>>),
-    Funding(Vec<Change<FundingRow>>),
-    OpenInterest(Vec<Change<OpenInterestRow>>),
-    KlineChecks(Vec<Change<KlineCheck>>),
-    LateEvents(Vec<Change<LateEvent>>),
-    Signals(Vec<Change<Signal>>),
+macro_rules! changes {
+    ($($view:ident: $kind:ident($row:ty),)*) => {
+        /// Changes of one view, as they leave the dataflow. Inside one `known_at` they are consolidated before they are stored.
+        #[derive(Clone, Debug)]
+        #[allow(missing_docs)]
+        pub enum Changes {
+            $($kind(Vec<Change<$row>>),)*
+        }
+
+        impl Changes {
+            /// The view's name, the number of changes, and by how many rows the view grows.
+            #[must_use]
+            pub fn size(&self) -> (&'static str, usize, isize) {
+                match self { $(Self::$kind(rows) => (stringify!($view), rows.len(), rows.iter().map(|row| row.2).sum()),)* }
+            }
+        }
+    };
 }
+for_each_view!(changes);

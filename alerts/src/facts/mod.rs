@@ -1,0 +1,10 @@
+//! Facts, and the events that tell them: plain numbers in, sentences that a trader can act on out. One file a topic.
+//!
+//! All money is USD, all times are UTC ms, volatilities are fractions per day. The numbers must be finite.
+
+mod cascade;
+mod volatility;
+mod words;
+
+pub use cascade::{CascadeFacts, Coverage, SideBias};
+pub use volatility::{Regime, VolatilityFacts};
