@@ -4,6 +4,11 @@
 //! the venue was heard, and after which it was heard again, makes a flat bar at the last close; one in which it was not makes none. Flat bars go on for a day (or
 //! one bar, whichever is longer) after the last trade. Open bars are published every `open_bars_every_ms`, closed ones at
 //! once. A bar can be corrected until the correction horizon has passed its end, then it is forgotten here.
+//!
+//! A minute that the venue gives again over REST, because prints were missing, is what the venue says it was (see [`fills`]), and the
+//! longer bars that hold it follow.
+
+mod fills;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,10 +16,15 @@ use std::sync::Arc;
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::Map;
 
 use crate::config::Config;
-use crate::model::{Aggregate, Bar, Clock, DAY_MS, InstrumentId, Instruments, MINUTE_MS, Partial, SECOND_MS, Timeframe, Venue};
+use crate::model::{
+    Aggregate, Bar, Clock, DAY_MS, InstrumentId, Instruments, Kline, MINUTE_MS, Partial, SECOND_MS, Timeframe, Venue,
+};
 use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use fills::Fills;
 
 /// The view, and what others build on.
 pub struct Bars<'scope> {
@@ -30,16 +40,25 @@ enum Output {
     Closed(Bar),
 }
 
+#[derive(Clone)]
+enum Input {
+    Prints(Partial),
+    Fill(Kline),
+}
+
 /// Maintains the bars of all instruments.
 pub fn bars<'scope>(
     partials: StreamVec<'scope, KnownAt, Partial>,
+    klines: StreamVec<'scope, KnownAt, Kline>,
     clocks: StreamVec<'scope, KnownAt, Clock>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> Bars<'scope> {
     let mut state = State::new(config, instruments);
-    let both = per_quantum(partials, clocks, "bars", move |known_at, partials, clocks, changes| {
-        state.quantum(known_at, &partials, clocks, changes);
+    let fills = klines.flat_map(|kline| kline.fills().then_some(Input::Fill(kline)));
+    let input = partials.map(Input::Prints).concat(fills);
+    let both = per_quantum(input, clocks, "bars", move |known_at, input, clocks, changes| {
+        state.quantum(known_at, &input, clocks, changes);
     });
     Bars {
         bars: both.clone().flat_map(|output| if let Output::Published(bar) = output { Some(bar) } else { None }),
@@ -75,6 +94,7 @@ struct InstrumentBars {
     id: InstrumentId,
     venue: Venue,
     frames: [BTreeMap<i64, Entry>; Timeframe::ALL.len()],
+    fills: Fills,
 }
 
 struct Entry {
@@ -104,10 +124,13 @@ impl State {
         }
     }
 
-    fn quantum(&mut self, known_at: KnownAt, partials: &[Partial], clocks: &[Clock], changes: &mut Vec<(Output, isize)>) {
+    fn quantum(&mut self, known_at: KnownAt, input: &[Input], clocks: &[Clock], changes: &mut Vec<(Output, isize)>) {
         self.hear(clocks);
-        for partial in partials {
-            self.add(partial);
+        for item in input {
+            match item {
+                Input::Prints(partial) => self.add(partial),
+                Input::Fill(kline) => self.fill(kline),
+            }
         }
         self.watermarks.advance(clocks);
         self.close();
@@ -117,18 +140,50 @@ impl State {
 
     fn add(&mut self, partial: &Partial) {
         let Some(at) = self.find(partial.instrument) else { return };
+        let minute = Timeframe::M1.open_of(partial.second * SECOND_MS);
+        let mut prints = partial.prints;
+        self.instruments[at].fills.absorb(minute, &mut prints);
+        self.merge(at, partial.second * SECOND_MS, &prints);
+    }
+
+    /// Takes in a minute as the venue gives it.
+    fn fill(&mut self, kline: &Kline) {
+        let Some(at) = self.find(kline.instrument) else { return };
+        let InstrumentBars { frames, fills, .. } = &mut self.instruments[at];
+        let own = frames[0].get(&kline.open_ts).and_then(|entry| entry.prints.as_ref());
+        if let Some(missing) = fills.take(kline, own) {
+            self.merge(at, kline.open_ts, &missing);
+        } else {
+            self.tell(at, kline.open_ts);
+        }
+    }
+
+    /// Adds prints to the bar of each time frame that holds them.
+    fn merge(&mut self, at: usize, ts: i64, prints: &Aggregate) {
         for (frame, timeframe) in Timeframe::ALL.into_iter().enumerate() {
-            let open_ts = timeframe.open_of(partial.second * SECOND_MS);
-            match self.instruments[at].frames[frame].get_mut(&open_ts) {
-                Some(Entry { prints: Some(prints), .. }) => prints.merge(&partial.prints),
-                Some(flat) => flat.prints = Some(partial.prints),
+            let open_ts = timeframe.open_of(ts);
+            let InstrumentBars { id, frames, .. } = &mut self.instruments[at];
+            match frames[frame].get_mut(&open_ts) {
+                Some(Entry { prints: Some(known), .. }) => known.merge(prints),
+                Some(flat) => flat.prints = Some(*prints),
                 None => {
-                    let bar = to_bar(partial.instrument, timeframe, open_ts, &partial.prints);
-                    let entry = Entry { prints: Some(partial.prints), bar, published: None, closed: None };
-                    self.instruments[at].frames[frame].insert(open_ts, entry);
+                    let bar = to_bar(*id, timeframe, open_ts, prints);
+                    frames[frame].insert(open_ts, Entry { prints: Some(*prints), bar, published: None, closed: None });
                 }
             }
             self.refresh(at, frame, open_ts);
+        }
+    }
+
+    /// A venue said that nothing was traded in a minute: as good as having been heard in it.
+    fn tell(&mut self, at: usize, minute: i64) {
+        for (frame, timeframe) in Timeframe::ALL.into_iter().enumerate() {
+            let open_ts = timeframe.open_of(minute);
+            let venue = self.instruments[at].venue;
+            let flat_to = self.flat_to.get(&(venue, frame)).copied().unwrap_or(NEVER);
+            if self.instruments[at].fills.tell(frame, open_ts) && open_ts + timeframe.ms() <= flat_to {
+                self.add_flat_bar(at, frame, open_ts);
+            }
         }
     }
 
@@ -137,14 +192,19 @@ impl State {
             return Some(at);
         }
         let venue = self.names.get(id)?.venue;
-        self.instruments.push(InstrumentBars { id, venue, frames: std::array::from_fn(|_| BTreeMap::new()) });
+        self.instruments.push(InstrumentBars {
+            id,
+            venue,
+            frames: std::array::from_fn(|_| BTreeMap::new()),
+            fills: Fills::default(),
+        });
         self.index.insert(id, self.instruments.len() - 1);
         Some(self.instruments.len() - 1)
     }
 
     /// Recomputes a traded bar, and the flat ones up to the next traded one.
     fn refresh(&mut self, at: usize, frame: usize, open_ts: i64) {
-        let InstrumentBars { id, venue, frames } = &mut self.instruments[at];
+        let InstrumentBars { id, venue, frames, fills } = &mut self.instruments[at];
         let timeframe = Timeframe::ALL[frame];
         let bars = &mut frames[frame];
         let Some(Entry { prints: Some(prints), bar, .. }) = bars.get_mut(&open_ts) else { return };
@@ -157,9 +217,12 @@ impl State {
             return; // the usual case: no later bar is over, so none is flat
         }
         let Some(heard) = self.heard.get(&(*venue, frame)) else { return };
-        for &flat_ts in heard.range(next..open_ts + flat_limit(timeframe)) {
-            let is_traded = bars.get(&flat_ts).is_some_and(|entry| entry.prints.is_some());
-            if is_traded || flat_ts + timeframe.ms() > flat_to {
+        let next_traded = bars.range(next..).find(|(_, entry)| entry.prints.is_some()).map_or(i64::MAX, |(&ts, _)| ts);
+        let reach = next..next_traded.min(open_ts + flat_limit(timeframe));
+        let mut quiet: Vec<i64> = heard.range(reach.clone()).chain(fills.told(frame).range(reach)).copied().collect();
+        quiet.sort_unstable(); // the venue may have been heard in what it told of, too: a flat bar is only made once
+        for flat_ts in quiet {
+            if flat_ts + timeframe.ms() > flat_to {
                 break;
             }
             let flat = flat_bar(*id, timeframe, flat_ts, close);
@@ -188,7 +251,7 @@ impl State {
 
     /// Closes bars whose end the watermark has passed: instruments that did not trade in them get flat ones.
     fn close(&mut self) {
-        let (mut closing, mut flat) = (Vec::new(), Vec::new());
+        let (mut closing, mut flat, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for (&(venue, frame), heard) in &self.heard {
             let open_of = |ts| Timeframe::ALL[frame].open_of(ts);
             let since = |progress: &mut BTreeMap<(Venue, usize), i64>, to: i64| {
@@ -197,7 +260,11 @@ impl State {
             };
             let (closed_to, flat_to) = (open_of(self.watermarks.of(venue)), open_of(self.watermarks.heard_past(venue)));
             closing.push((venue, frame, since(&mut self.closed_to, closed_to)));
-            flat.extend(heard.range(since(&mut self.flat_to, flat_to)).map(|&open_ts| (venue, frame, open_ts)));
+            let flat_since = since(&mut self.flat_to, flat_to);
+            for (at, instrument) in self.instruments.iter().enumerate().filter(|(_, i)| i.venue == venue) {
+                told.extend(instrument.fills.told(frame).range(flat_since.clone()).map(|&open_ts| (at, frame, open_ts)));
+            }
+            flat.extend(heard.range(flat_since).map(|&open_ts| (venue, frame, open_ts)));
         }
         for (venue, frame, range) in closing.into_iter().filter(|(_, _, range)| !range.is_empty()) {
             for (at, instrument) in self.instruments.iter().enumerate().filter(|(_, instrument)| instrument.venue == venue) {
@@ -207,20 +274,31 @@ impl State {
         for (venue, frame, open_ts) in flat {
             self.add_flat_bars(venue, frame, open_ts);
         }
+        for (at, frame, open_ts) in told {
+            self.add_flat_bar(at, frame, open_ts);
+        }
     }
 
     fn add_flat_bars(&mut self, venue: Venue, frame: usize, open_ts: i64) {
-        let timeframe = Timeframe::ALL[frame];
-        for (at, instrument) in self.instruments.iter_mut().enumerate() {
-            if instrument.venue != venue || instrument.frames[frame].contains_key(&open_ts) {
-                continue;
+        for at in 0..self.instruments.len() {
+            if self.instruments[at].venue == venue {
+                self.add_flat_bar(at, frame, open_ts);
             }
-            let traded = instrument.frames[frame].range(..open_ts).rev().find(|(_, entry)| entry.prints.is_some());
-            let Some((_, last)) = traded.filter(|&(&ts, _)| open_ts - ts < flat_limit(timeframe)) else { continue };
-            let bar = flat_bar(instrument.id, timeframe, open_ts, last.bar.close);
-            instrument.frames[frame].insert(open_ts, Entry { prints: None, bar, published: None, closed: None });
-            self.dirty.insert((at, frame, open_ts));
         }
+    }
+
+    fn add_flat_bar(&mut self, at: usize, frame: usize, open_ts: i64) {
+        let timeframe = Timeframe::ALL[frame];
+        let InstrumentBars { id, frames, .. } = &mut self.instruments[at];
+        let bars = &mut frames[frame];
+        if bars.contains_key(&open_ts) {
+            return;
+        }
+        let traded = bars.range(..open_ts).rev().find(|(_, entry)| entry.prints.is_some());
+        let Some((_, last)) = traded.filter(|&(&ts, _)| open_ts - ts < flat_limit(timeframe)) else { return };
+        let bar = flat_bar(*id, timeframe, open_ts, last.bar.close);
+        bars.insert(open_ts, Entry { prints: None, bar, published: None, closed: None });
+        self.dirty.insert((at, frame, open_ts));
     }
 
     fn publish(&mut self, known_at: KnownAt, flush: bool, changes: &mut Vec<(Output, isize)>) {
@@ -258,6 +336,7 @@ impl State {
         self.forgotten_to = newest;
         for instrument in &mut self.instruments {
             let limit = self.watermarks.reach(instrument.venue, self.horizon_ms);
+            instrument.fills.forget_before(limit, flat_limit);
             for (bars, timeframe) in instrument.frames.iter_mut().zip(Timeframe::ALL) {
                 let is_past = |open_ts: i64| open_ts + timeframe.ms() <= limit;
                 while bars.first_key_value().is_some_and(|(&first, entry)| {

@@ -49,7 +49,7 @@ pub fn build<'scope>(
     let names = || Arc::clone(instruments);
 
     let base = base(ticks, clocks.clone(), config, names(), Arc::clone(counters));
-    let bars = bars::bars(base.partials.clone(), clocks.clone(), config, names());
+    let bars = bars::bars(base.partials.clone(), base.klines.clone(), clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());

@@ -243,10 +243,12 @@ impl Hot {
         Some(at)
     }
 
-    /// Lists a late event. True: it is beyond the horizon and must not be applied. Settled funding and venue bars speak of the
-    /// past by nature.
+    /// Lists a late event. True: it is beyond the horizon and must not be applied. Settled funding and the bars that a venue pushes
+    /// speak of the past by nature.
     fn is_too_late(&mut self, at: usize, tick: &Tick) -> bool {
-        let (venue, ts) = (self.instruments[at].venue, tick.ts());
+        // A back-filled bar is late where its minute is.
+        let ts = if let Tick::Kline(kline) = tick { kline.open_ts } else { tick.ts() };
+        let venue = self.instruments[at].venue;
         let watermark = self.watermarks.of(venue);
         if ts >= watermark {
             return false;
@@ -258,6 +260,7 @@ impl Hot {
             Tick::Funding(funding) if funding.kind == FundingKind::Settled => return false,
             Tick::Funding(_) => LateStream::Funding,
             Tick::OpenInterest(_) => LateStream::OpenInterest,
+            Tick::Kline(kline) if kline.fills() => LateStream::Klines,
             Tick::Kline(_) => return false,
         };
         let too_late = ts < self.watermarks.reach(venue, self.horizon_ms);

@@ -87,6 +87,6 @@ impl Aggregate {
         self.volume += other.volume;
         self.notional += other.notional;
         self.taker_buy_volume += other.taker_buy_volume;
-        self.trades = self.trades.saturating_add(other.trades);
+        self.trades = self.trades.wrapping_add(other.trades); // a correction may take some away
     }
 }

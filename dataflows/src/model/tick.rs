@@ -173,6 +173,15 @@ pub struct OpenInterest {
     pub base: Quantity,
 }
 
+/// How a venue's bar came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum KlineSource {
+    /// Pushed beside the prints: it checks our own bar.
+    Stream,
+    /// Asked for over REST, because prints are missing: it takes the place of our own minute.
+    Backfill,
+}
+
 /// A venue's own bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Kline {
@@ -186,6 +195,8 @@ pub struct Kline {
     pub ts: i64,
     /// It will not change any more.
     pub closed: bool,
+    /// How it came.
+    pub source: KlineSource,
     /// First price.
     pub open: Price,
     /// Highest price.
@@ -202,6 +213,14 @@ pub struct Kline {
     pub taker_buy_volume: Option<Quantity>,
     /// Number of trades, where given.
     pub trades: Option<u64>,
+}
+
+impl Kline {
+    /// It takes the place of our own minute.
+    #[must_use]
+    pub fn fills(&self) -> bool {
+        self.source == KlineSource::Backfill && self.timeframe == Timeframe::M1
+    }
 }
 
 impl Tick {

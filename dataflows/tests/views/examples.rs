@@ -88,12 +88,13 @@ fn parse(instruments: &Instruments, i: u64, line: &str) -> Arrival {
             next_ts: None,
         }),
         "interest" => Tick::OpenInterest(OpenInterest { instrument, ts, order: i, base: qty(3) }),
-        "kline1m" => Tick::Kline(Box::new(Kline {
+        kind @ ("kline1m" | "backfill1m") => Tick::Kline(Box::new(Kline {
             instrument,
             timeframe: Timeframe::M1,
             open_ts: ts,
             ts: ts + MINUTE_MS,
             closed: true,
+            source: if kind == "kline1m" { KlineSource::Stream } else { KlineSource::Backfill },
             open: price(3),
             high: price(4),
             low: price(5),

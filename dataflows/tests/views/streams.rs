@@ -165,7 +165,14 @@ impl Market {
         for &(instrument, ts, raw) in wanted {
             let timeframe = Timeframe::ALL[usize::from(raw.size) % 5];
             let open_ts = timeframe.open_of(ts);
-            let Some(bar) = bars.get(&(instrument, timeframe, open_ts)) else { continue };
+            let Some(bar) = bars.get(&(instrument, timeframe, open_ts)) else {
+                // Nothing of ours there: an outage that the venue fills.
+                let last = bars.range(..(instrument, Timeframe::M1, ts)).next_back().filter(|(key, _)| key.1 == Timeframe::M1);
+                if let Some((_, last)) = last {
+                    self.add_fill(instrument, Timeframe::M1.open_of(ts), last.close, raw);
+                }
+                continue;
+            };
             let said = open_ts + timeframe.ms() + i64::from(raw.price % 3);
             let kline = Kline {
                 instrument,
@@ -173,6 +180,7 @@ impl Market {
                 open_ts,
                 ts: said,
                 closed: raw.flags & 1 == 0 || raw.price % 4 > 0,
+                source: if raw.flags & 64 == 0 { KlineSource::Stream } else { KlineSource::Backfill },
                 open: bar.open,
                 high: bar.high,
                 low: bar.low,
@@ -182,8 +190,31 @@ impl Market {
                 taker_buy_volume: (raw.flags & 8 == 0).then_some(bar.taker_buy_volume),
                 trades: (raw.flags & 16 == 0).then_some(bar.trades + u64::from((raw.flags >> 5) & 1)),
             };
-            self.add(Tick::Kline(Box::new(kline)), said, raw);
+            self.add(Tick::Kline(Box::new(kline)), if kline.fills() { open_ts } else { said }, raw);
         }
+    }
+
+    /// A minute that only the venue knows of; now and then one in which nothing was traded.
+    fn add_fill(&mut self, instrument: InstrumentId, open_ts: i64, close: Price, raw: &Raw) {
+        let tenth = (close.0 / 10).max(1);
+        let volume = if raw.flags & 3 == 0 { 0 } else { i128::from(raw.size) * ONE };
+        let kline = Kline {
+            instrument,
+            timeframe: Timeframe::M1,
+            open_ts,
+            ts: open_ts + MINUTE_MS,
+            closed: true,
+            source: KlineSource::Backfill,
+            open: close,
+            high: Price(close.0 + tenth),
+            low: Price((close.0 - tenth).max(1)),
+            close: Price(close.0 + tenth / 2),
+            volume: Quantity(volume),
+            notional: (raw.flags & 4 == 0).then_some(Price(close.0).notional(Quantity(volume))),
+            taker_buy_volume: (raw.flags & 8 == 0).then_some(Quantity(volume / 2)),
+            trades: (raw.flags & 16 == 0).then_some(u64::from(raw.size) + 1),
+        };
+        self.add(Tick::Kline(Box::new(kline)), open_ts, raw);
     }
 }
 

@@ -321,6 +321,7 @@ impl BinanceUsdm {
             open_ts: check::time(&k.open_ts)?,
             ts: arrival.live(&m.ts)?,
             closed: check::flag(&k.closed)?,
+            source: model::KlineSource::Stream,
             open: check::price(&k.open, symbol)?,
             high: check::price(&k.high, symbol)?,
             low: check::price(&k.low, symbol)?,

@@ -1,6 +1,6 @@
 //! REST answers into ticks. Their times may be long ago, so they are not compared with the arrival.
 
-use dataflows::model::{self, Funding, FundingKind, Kline, MINUTE_MS, Tick, Timeframe};
+use dataflows::model::{self, Funding, FundingKind, Kline, KlineSource, MINUTE_MS, Tick, Timeframe};
 
 use super::super::check::{self, Arrival};
 use super::super::rest::{self, Answer};
@@ -118,6 +118,7 @@ fn kline(json: &str, symbol: Symbol, timeframe: Timeframe) -> Result<Kline, &'st
         open_ts,
         ts: open_ts + timeframe.ms(),
         closed: true,
+        source: KlineSource::Backfill,
         open: check::price(&open, symbol)?,
         high: check::price(&high, symbol)?,
         low: check::price(&low, symbol)?,

@@ -305,6 +305,7 @@ impl BybitLinear {
             open_ts: check::time(&m.open_ts)?,
             ts: arrival.live(&m.ts)?,
             closed: check::flag(&m.closed)?,
+            source: model::KlineSource::Stream,
             open: check::price(&m.open, symbol)?,
             high: check::price(&m.high, symbol)?,
             low: check::price(&m.low, symbol)?,

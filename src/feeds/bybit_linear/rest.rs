@@ -1,6 +1,6 @@
 //! REST answers into ticks. Their times may be long ago, so they are not compared with the arrival.
 
-use dataflows::model::{Funding, FundingKind, Kline, MINUTE_MS, OpenInterest, Tick, Timeframe};
+use dataflows::model::{Funding, FundingKind, Kline, KlineSource, MINUTE_MS, OpenInterest, Tick, Timeframe};
 
 use super::super::check::{self, Arrival};
 use super::super::rest;
@@ -87,6 +87,7 @@ fn kline(json: &str, symbol: Symbol, timeframe: Timeframe) -> Result<Kline, &'st
         open_ts,
         ts: open_ts + timeframe.ms(),
         closed: true,
+        source: KlineSource::Backfill,
         open: check::price(&open, symbol)?,
         high: check::price(&high, symbol)?,
         low: check::price(&low, symbol)?,
