@@ -152,6 +152,19 @@ fn every_view(id: InstrumentId) -> Vec<Changes> {
             T0 as u64,
             1,
         )]),
+        Changes::VolatilityRegimes(vec![(
+            RegimeSpell {
+                instrument: id,
+                onset: T0,
+                ended_at: None,
+                from: VolatilityRegime::Stable,
+                to: VolatilityRegime::HighVol,
+                close_to_close: Real(0.012),
+                parkinson: None,
+            },
+            T0 as u64,
+            1,
+        )]),
         Changes::Funding(vec![(
             FundingRow { instrument: id, kind: FundingKind::Settled, ts: T0, rate: Rate(100_000_000), interval_hours: 4 },
             T0 as u64,
