@@ -47,6 +47,7 @@ mod chain;
 mod cholesky;
 mod compensated;
 mod config;
+mod drift;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod e_step_oracle;
 mod em;
@@ -60,6 +61,7 @@ mod infer;
 mod interleaved;
 mod kernel;
 mod kmeans;
+mod labels;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_avx2;
@@ -69,9 +71,11 @@ mod m_step;
 mod matching;
 mod model;
 mod model_file;
+mod newey_west;
 mod observations;
 mod reseed;
 mod sample;
+mod scaling;
 mod schmitt;
 mod select;
 #[cfg(target_arch = "x86_64")]
@@ -83,18 +87,27 @@ mod sums;
 mod together;
 mod viterbi;
 mod viterbi_online;
+mod walk_forward;
+mod window;
 
 pub use baum_welch::{Fit, Reseed};
 pub use chain::entropy;
 pub use config::{CovariancePrior, DegreesOfFreedom, FitConfig, TransitionPrior};
+pub use drift::{DRIFT_BLOCK, DriftReference};
 pub use error::HmmError;
 pub use filter::Filter;
 pub use infer::Posteriors;
+pub use labels::{Label, SIGNIFICANT, StateLabel, Vote, label_states};
 pub use model::{Covariance, CovarianceKind, Emission, Hmm};
-pub use model_file::{ModelFile, Scaling, Training, VERSION, fingerprint};
+pub use model_file::{ModelFile, Training, VERSION, fingerprint};
+/// The arrays that go in and out.
+pub use ndarray;
 pub use observations::Observations;
+pub use scaling::Scaling;
 pub use schmitt::{Decision, SchmittTrigger};
 pub use select::{Fold, per_row};
 pub use smooth::FixedLag;
 pub use viterbi::Path;
 pub use viterbi_online::OnlineViterbi;
+pub use walk_forward::{Agreement, EvaluatedFold, FoldRows, WalkForward, agreement};
+pub use window::{Window, WindowInference};

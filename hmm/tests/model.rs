@@ -4,8 +4,8 @@
 mod support;
 
 use hmm::{
-    Covariance, CovarianceKind, DegreesOfFreedom, Emission, FitConfig, Hmm, HmmError, ModelFile, Observations, Scaling, Training,
-    entropy, fingerprint, per_row,
+    Covariance, CovarianceKind, DegreesOfFreedom, DriftReference, Emission, FitConfig, Hmm, HmmError, ModelFile, Observations,
+    Scaling, Training, entropy, fingerprint, label_states, per_row,
 };
 use ndarray::{Array2, Array3, array};
 use support::{check_close, reference};
@@ -47,6 +47,8 @@ fn a_file_comes_back_with_the_same_bits() {
                     hash: fingerprint(drawn.view()),
                     log_likelihood: -1234.567,
                 }),
+                labels: Some(label_states(&vec![0.1; 500], Array2::ones((500, 3)).view()).unwrap()),
+                drift: Some(DriftReference { block: 500, mean: -2.1, deviation: 0.1 + 0.2, blocks: 31 }),
             };
             let text = file.to_json().unwrap();
             let back = ModelFile::from_json(&text).unwrap();
@@ -62,6 +64,8 @@ fn check_refused(edit: impl Fn(String) -> String, expected: &str) {
         features: vec!["a".into(), "b".into()],
         scaling: None,
         training: None,
+        labels: None,
+        drift: None,
     };
     let refused = ModelFile::from_json(&edit(file.to_json().unwrap())).unwrap_err();
     assert!(refused.to_string().contains(expected), "{refused}");
