@@ -73,6 +73,7 @@ mod model;
 mod model_file;
 mod newey_west;
 mod observations;
+mod online_em;
 mod reseed;
 mod sample;
 mod scaling;
@@ -103,6 +104,7 @@ pub use model_file::{ModelFile, Training, VERSION, fingerprint};
 /// The arrays that go in and out.
 pub use ndarray;
 pub use observations::Observations;
+pub use online_em::{OnlineConfig, OnlineEm};
 pub use scaling::Scaling;
 pub use schmitt::{Decision, SchmittTrigger};
 pub use select::{Fold, per_row};
