@@ -83,6 +83,7 @@ mod select;
 mod side_by_side;
 mod smooth;
 mod start;
+mod stationary_start;
 mod statistics;
 mod sums;
 mod together;
