@@ -5,7 +5,8 @@
 //! on (most of which the older one has seen, the last of which it hasn't); the share of rows on which they agree, states matched
 //! by their emissions, and how many rows one calls Bull and the other Bear.
 //!
-//! Folds don't depend on each other: [`WalkForward::evaluate`] may run on several threads; [`WalkForward::compare`] comes after.
+//! With [`WalkForward::continuity`] each fit may go on from the one before ([`FitConfig::refit`]), as in live use. Without it
+//! folds don't depend on each other: [`WalkForward::evaluate`] may run on several threads, and [`WalkForward::compare`] after.
 //! Every fold is fitted on rows standardised by its own training rows; models are given back in the features' own units.
 
 use crate::config::FitConfig;
@@ -30,6 +31,8 @@ pub struct WalkForward {
     pub advance: usize,
     /// Whether a last fold with fewer test rows counts.
     pub partial: bool,
+    /// Nats per row by which a fresh fit must beat the one that goes on from the last; `None`: every fit is fresh.
+    pub continuity: Option<f64>,
     /// Schmitt trigger: a state is entered at this probability.
     pub enter: f64,
     /// Schmitt trigger: below this it is held without conviction.
@@ -84,9 +87,9 @@ pub struct Agreement {
 }
 
 impl WalkForward {
-    /// Train, test, advance by the test rows; trigger at .8 and .5.
+    /// Train, test, advance by the test rows; refits keep continuity at .01 nats per row; trigger at .8 and .5.
     pub fn new(train: usize, test: usize) -> Self {
-        WalkForward { train, test, advance: test, partial: false, enter: 0.8, leave: 0.5 }
+        WalkForward { train, test, advance: test, partial: false, continuity: Some(0.01), enter: 0.8, leave: 0.5 }
     }
 
     /// The folds that `rows` rows give; none where they are too few.
@@ -105,13 +108,15 @@ impl WalkForward {
         Ok((0..).map_while(fold).collect())
     }
 
-    /// Fits and tests one fold. `returns` are the rows' returns, by which states are labelled (they may be a feature as well).
+    /// Fits and tests one fold. `returns` are the rows' returns, by which states are labelled (they may be a feature as well);
+    /// `previous` is the fold before, where there is one to go on from.
     pub fn evaluate(
         &self,
         config: &FitConfig,
         rows: ArrayView2<'_, f64>,
         returns: &[f64],
         fold: &FoldRows,
+        previous: Option<&EvaluatedFold>,
     ) -> Result<EvaluatedFold, HmmError> {
         check_returns(rows, returns)?;
         let (from, split, end) = (fold.train.start, fold.train.end, fold.test.end);
@@ -119,7 +124,12 @@ impl WalkForward {
         let all = Observations::new(rows.slice(s![from..end, ..]))?;
         let scaling = Scaling::of(&seen);
         let standardised = scaling.applied(rows.slice(s![from..split, ..]))?;
-        let model = config.fit(&Observations::new(standardised.view())?)?.model.unscaled(&scaling)?;
+        let standardised = Observations::new(standardised.view())?;
+        let fit = match (self.continuity, previous) {
+            (Some(margin), Some(previous)) => config.refit(&previous.model.scaled(&scaling)?, &standardised, margin)?,
+            _ => config.fit(&standardised)?,
+        };
+        let model = fit.model.unscaled(&scaling)?;
         let smoothed = model.smoothed(&seen)?;
         let labels = label_states(&returns[from..split], smoothed.probabilities.view())?;
         let path = model.viterbi(&all)?.states;
@@ -175,9 +185,9 @@ impl WalkForward {
         returns: &[f64],
         mut done: impl FnMut(&EvaluatedFold),
     ) -> Result<Vec<EvaluatedFold>, HmmError> {
-        let mut folds = Vec::new();
+        let mut folds: Vec<EvaluatedFold> = Vec::new();
         for fold in self.folds(rows.nrows())? {
-            let fold = self.evaluate(config, rows, returns, &fold)?;
+            let fold = self.evaluate(config, rows, returns, &fold, folds.last())?;
             done(&fold);
             folds.push(fold);
         }

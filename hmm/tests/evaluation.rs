@@ -195,7 +195,7 @@ fn walking_forward_scores_compares_and_labels() {
     assert_eq!(folds.iter().map(|f| f.rows.test.len()).collect::<Vec<_>>(), [1_200, 1_200, 900]);
     check_close("plain", [weighted], [plain], 1e-3);
     assert!(WalkForward::new(0, 5).folds(10).is_err() && WalkForward::new(10, 5).folds(14).unwrap().is_empty());
-    assert!(walk.evaluate(&config, rows.view(), &returns[1..], &walk.folds(6_300).unwrap()[0]).is_err());
+    assert!(walk.evaluate(&config, rows.view(), &returns[1..], &walk.folds(6_300).unwrap()[0], None).is_err());
 }
 
 #[test]

@@ -5,14 +5,7 @@ mod support;
 
 use hmm::{Covariance, CovarianceKind, DegreesOfFreedom, Emission, FitConfig, Hmm, Observations, log_space};
 use ndarray::{Array1, Array2, array};
-use support::{check_close, reference};
-
-/// The column `ret` of NDX.csv.
-fn nasdaq() -> Option<Array2<f64>> {
-    let text = std::fs::read_to_string(reference("NDX.csv")?).unwrap();
-    let returns: Vec<f64> = text.lines().skip(1).filter_map(|l| l.split(',').nth(2)?.trim().parse().ok()).collect();
-    Some(Array2::from_shape_vec((returns.len(), 1), returns).unwrap())
-}
+use support::{check_close, nasdaq, reference};
 
 fn check_nasdaq(states: usize, degrees_of_freedom: DegreesOfFreedom, log_likelihood: f64) -> Option<Hmm> {
     let returns = nasdaq()?;
