@@ -78,6 +78,20 @@ impl FitConfig {
         best.map(|run| Fit { starts, ..run.into_fit() }).ok_or(HmmError::NoFit { starts: self.starts, last })
     }
 
+    /// Fits again on later rows. The fit that goes on from `previous` is kept unless a fresh one is better by `margin` nats per
+    /// row: likelihoods of market data have several summits of nearly one height, and a refit that jumps between them changes
+    /// what its states mean for nothing. A margin of 0 keeps the best; .01 suits market data.
+    pub fn refit(&self, previous: &Hmm, observations: &Observations<'_>, margin: f64) -> Result<Fit, HmmError> {
+        if !(margin >= 0.0 && margin.is_finite()) {
+            return Err(HmmError::Setting { what: "refit margin", value: margin, range: "zero or more and finite" });
+        }
+        let fresh = self.fit(observations);
+        let Ok(continued) = self.fit_from(previous, observations) else { return fresh };
+        let Ok(fresh) = fresh else { return Ok(continued) };
+        let enough = continued.objective() + margin * observations.len() as f64;
+        Ok(if fresh.objective() > enough { fresh } else { continued })
+    }
+
     /// Fits from one given model; its states, covariance shape and emission family are kept whatever the settings say.
     pub fn fit_from(&self, model: &Hmm, observations: &Observations<'_>) -> Result<Fit, HmmError> {
         self.check()?;

@@ -82,6 +82,8 @@ pub struct FitConfig {
     pub transition_prior: Option<TransitionPrior>,
     /// Prior on covariances; off by default.
     pub covariance_prior: Option<CovariancePrior>,
+    /// Whether the first row's state has the chain's stationary distribution, rather than a start of its own.
+    pub stationary_start: bool,
     /// How often, per start, states that lost their rows are placed anew.
     pub reseeds: usize,
     /// Seed of everything random; the same seed gives the same fit.
@@ -103,6 +105,7 @@ impl FitConfig {
             covariance_floor: 1e-6,
             transition_prior: None,
             covariance_prior: None,
+            stationary_start: false,
             reseeds: 2,
             seed: 0,
         }

@@ -67,7 +67,10 @@ impl<'a, 'o> Em<'a, 'o> {
 
     /// Runs from the given models, evaluated once; a start that is refused is left out, and the last refusal told.
     pub(crate) fn begin(&self, models: Vec<(Hmm, Xoshiro256PlusPlus)>, allowed: usize) -> (Vec<Run>, Option<HmmError>) {
-        let (models, rngs): (Vec<Hmm>, Vec<Xoshiro256PlusPlus>) = models.into_iter().unzip();
+        let (mut models, rngs): (Vec<Hmm>, Vec<Xoshiro256PlusPlus>) = models.into_iter().unzip();
+        if self.config.stationary_start {
+            models.iter_mut().for_each(|model| *model = model.started_stationary().unwrap_or_else(|_| model.clone()));
+        }
         let mut points = Vec::with_capacity(models.len());
         let mut engine = Engine::default();
         for some in models.chunks(Together::at_once()) {
@@ -156,7 +159,10 @@ impl Run {
         let weights = &self.now.statistics.weight;
         let dead = weights.iter().position(|w| *w < WEIGHT_MIN);
         if let Some(state) = dead.filter(|_| self.reseeded.len() < em.config.reseeds) {
-            let model = place_anew(&self.now.model, weights, state, em.observations, &em.scale, &mut self.rng)?;
+            let mut model = place_anew(&self.now.model, weights, state, em.observations, &em.scale, &mut self.rng)?;
+            if em.config.stationary_start {
+                model = model.started_stationary()?;
+            }
             return Ok(Some((model, Proposal::Reseed { state })));
         }
         let update = m_step(&self.now.model, &self.now.statistics, em.config, &em.scale)?;

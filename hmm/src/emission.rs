@@ -71,11 +71,20 @@ impl StateDensity {
         part.log_norm + self.log_kernel(part.distance, observed.len())
     }
 
+    /// Mahalanobis distance per feature (root mean square) of a deviation from the mean.
+    pub(crate) fn deviations(&self, deviation: &[f64]) -> f64 {
+        (self.squared(|j| deviation[j]) / deviation.len() as f64).sqrt()
+    }
+
     fn distance(&self, row: &[f64]) -> f64 {
+        self.squared(|j| row[j] - self.mean[j])
+    }
+
+    fn squared(&self, deviation: impl Fn(usize) -> f64) -> f64 {
         let dims = self.mean.len();
         let whitened = |i: usize| -> f64 {
             let from = if self.diagonal { i } else { 0 };
-            (from..=i).map(|j| self.whitening[i * dims + j] * (row[j] - self.mean[j])).sum()
+            (from..=i).map(|j| self.whitening[i * dims + j] * deviation(j)).sum()
         };
         let distance: f64 = (0..dims).map(|i| whitened(i).powi(2)).sum();
         if distance < DISTANCE_MAX { distance } else { DISTANCE_MAX }

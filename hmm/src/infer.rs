@@ -87,7 +87,7 @@ impl Hmm {
 }
 
 /// Makes each row sum to one exactly as far as doubles go (rows come with sums near one, or unscaled).
-fn normalise_rows(flat: &mut [f64], states: usize) {
+pub(crate) fn normalise_rows(flat: &mut [f64], states: usize) {
     for row in flat.chunks_exact_mut(states) {
         let sum: f64 = row.iter().sum();
         row.iter_mut().for_each(|p| *p /= sum);

@@ -9,6 +9,7 @@ use crate::error::HmmError;
 use crate::gamma::digamma;
 use crate::model::{Covariance, CovarianceKind, Emission, Hmm};
 use crate::observations::Observations;
+use crate::stationary_start::tied;
 use crate::statistics::Statistics;
 use ndarray::{Array1, Array2, Array3};
 
@@ -47,7 +48,7 @@ pub(crate) struct Update {
 pub(crate) fn m_step(model: &Hmm, statistics: &Statistics, config: &FitConfig, scale: &Scale) -> Result<Update, HmmError> {
     let (k, d) = (model.states(), model.dims());
     let total: f64 = statistics.start.iter().sum();
-    let start = Array1::from_shape_fn(k, |s| if total > 0.0 { statistics.start[s] / total } else { model.start()[s] });
+    let mut start = Array1::from_shape_fn(k, |s| if total > 0.0 { statistics.start[s] / total } else { model.start()[s] });
     let mut transition = model.transition().to_owned();
     for (i, mut row) in transition.outer_iter_mut().enumerate() {
         let counts: Vec<f64> = (0..k).map(|j| statistics.transitions[i * k + j] + config.transition_count(i, j)).collect();
@@ -55,6 +56,13 @@ pub(crate) fn m_step(model: &Hmm, statistics: &Statistics, config: &FitConfig, s
         // A state never left has no row to estimate: the old one stays.
         if sum > 0.0 {
             row.iter_mut().zip(counts).for_each(|(a, count)| *a = count / sum);
+        }
+    }
+    if config.stationary_start {
+        let counts = Array2::from_shape_fn((k, k), |(i, j)| statistics.transitions[i * k + j] + config.transition_count(i, j));
+        match tied(model, &transition, &counts, &statistics.start) {
+            Some(both) => (transition, start) = both,
+            None => start = model.start().to_owned(),
         }
     }
     let mut means = model.emission().means.clone();

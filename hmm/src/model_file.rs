@@ -4,22 +4,16 @@
 //! hash of the training rows. Numbers come back with the same bits. An unknown version is refused by name; unknown fields of
 //! a known version are ignored, missing optional ones are absent.
 
+use crate::drift::DriftReference;
 use crate::error::HmmError;
+use crate::labels::StateLabel;
 use crate::model::{Covariance, Emission, Hmm};
+use crate::scaling::Scaling;
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 /// The newest version that this crate reads, and the one it writes.
 pub const VERSION: u64 = 1;
-
-/// What the features were standardised by before they reached the model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Scaling {
-    /// Mean per feature.
-    pub mean: Vec<f64>,
-    /// Deviation per feature.
-    pub deviation: Vec<f64>,
-}
 
 /// The rows that a model was fitted on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +41,10 @@ pub struct ModelFile {
     pub scaling: Option<Scaling>,
     /// Where it comes from, if known.
     pub training: Option<Training>,
+    /// One label per state, if given: labels belong to a model, not to a market.
+    pub labels: Option<Vec<StateLabel>>,
+    /// The training rows' surprise, which drift is measured against.
+    pub drift: Option<DriftReference>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +55,10 @@ struct Version1 {
     scaling: Option<Scaling>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     training: Option<Training>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<StateLabel>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drift: Option<DriftReference>,
     start: Vec<f64>,
     transition: Vec<Vec<f64>>,
     means: Vec<Vec<f64>>,
@@ -92,6 +94,8 @@ impl ModelFile {
             features: self.features.clone(),
             scaling: self.scaling.clone(),
             training: self.training.clone(),
+            labels: self.labels.clone(),
+            drift: self.drift,
             start: self.model.start().to_vec(),
             transition: rows(self.model.transition()),
             means: rows(emission.means.view()),
@@ -134,7 +138,19 @@ impl ModelFile {
         if let Some(found) = file.scaling.as_ref().map(|s| s.mean.len().max(s.deviation.len())).filter(|n| *n != expected) {
             return Err(HmmError::Shape { what: "scaling", expected, found });
         }
-        Ok(ModelFile { model, features: file.features, scaling: file.scaling, training: file.training })
+        if let Some(found) = file.labels.as_ref().map(Vec::len).filter(|n| *n != model.states()) {
+            return Err(HmmError::Shape { what: "labels", expected: model.states(), found });
+        }
+        let (features, scaling, training) = (file.features, file.scaling, file.training);
+        Ok(ModelFile { model, features, scaling, training, labels: file.labels, drift: file.drift })
+    }
+
+    /// The model in the features' own units: rows go in as they are, and log-likelihoods compare with those of other models.
+    pub fn in_feature_units(&self) -> Result<Hmm, HmmError> {
+        match &self.scaling {
+            Some(scaling) => self.model.unscaled(scaling),
+            None => Ok(self.model.clone()),
+        }
     }
 }
 

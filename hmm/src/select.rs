@@ -46,7 +46,8 @@ impl Fit {
             _ => (false, false),
         };
         let count = self.model.parameters(fitted) as f64;
-        if shared { count - (self.model.states() - 1) as f64 } else { count }
+        let one_less_each = (self.model.states() - 1) as f64;
+        count - [shared, config.stationary_start].into_iter().filter(|tied| *tied).count() as f64 * one_less_each
     }
 }
 

@@ -45,22 +45,31 @@ impl Hmm {
         let mut total = Compensated::default();
         for sequence in observations.each() {
             let out = &mut states[sequence.first..sequence.first + sequence.len()];
-            let best = if kernel.is_vectorised() { decode(&kernel, sequence, trellis, out) } else { None };
-            total.add(match best {
-                Some(best) => best,
-                None => {
-                    let (path, best) = log_space::model_path(&kernel, sequence)?;
-                    out.copy_from_slice(&path);
-                    best
-                }
-            });
+            total.add(best_path(&kernel, sequence, trellis, out)?);
         }
         Ok(Path { states, log_probability: total.value() })
     }
 }
 
+/// The most probable path of one sequence into `out`, and its log-probability.
+pub(crate) fn best_path(
+    kernel: &Kernel,
+    sequence: Sequence<'_>,
+    trellis: &mut Trellis,
+    out: &mut [usize],
+) -> Result<f64, HmmError> {
+    let best = if kernel.is_vectorised() { decode(kernel, sequence, trellis, out) } else { None };
+    if let Some(best) = best {
+        return Ok(best);
+    }
+    let (path, best) = log_space::model_path(kernel, sequence)?;
+    out.copy_from_slice(&path);
+    Ok(best)
+}
+
 /// log A over lanes, and what the forward pass leaves behind.
-struct Trellis {
+#[derive(Debug, Clone)]
+pub(crate) struct Trellis {
     log_start: Vec<Block>,
     log_transition: Vec<Block>,
     /// Up to four states: bit 4i + j of step t says that predecessor i attains the best score of state j.
@@ -70,7 +79,7 @@ struct Trellis {
 }
 
 impl Trellis {
-    fn new(kernel: &Kernel) -> Self {
+    pub(crate) fn new(kernel: &Kernel) -> Self {
         let logs = |blocks: &[Block]| blocks.iter().map(|b| Block(b.0.map(f64::ln))).collect();
         Trellis {
             log_start: logs(&kernel.start),

@@ -5,7 +5,7 @@ mod support;
 
 use hmm::{CovarianceKind, FitConfig, Observations};
 use ndarray::Array2;
-use support::{csv, reference};
+use support::{csv, nasdaq, reference};
 
 fn seeds() -> u64 {
     std::env::var("HMM_SEEDS").ok().and_then(|v| v.parse().ok()).unwrap_or(8)
@@ -39,9 +39,6 @@ fn reference_set_full() {
 
 #[test]
 fn nasdaq_three_states() {
-    let Some(path) = reference("NDX.csv") else { return };
-    let text = std::fs::read_to_string(path).unwrap();
-    let returns: Vec<f64> = text.lines().skip(1).filter_map(|l| l.split(',').nth(2)?.trim().parse().ok()).collect();
-    let rows = Array2::from_shape_vec((returns.len(), 1), returns).unwrap();
+    let Some(rows) = nasdaq() else { return };
     check_restarts("nasdaq", &rows, &FitConfig { covariance: CovarianceKind::Diagonal, ..FitConfig::new(3) });
 }

@@ -27,6 +27,8 @@ fn settings(states: usize) -> Vec<FitConfig> {
             });
         }
     }
+    let tied_start = FitConfig { stationary_start: true, ..all[0].clone() };
+    all.push(tied_start);
     all
 }
 
@@ -221,7 +223,7 @@ proptest! {
             ],
             1..60,
         ),
-        which in 0usize..9,
+        which in 0usize..10,
     ) {
         let rows = values.len() / dims;
         prop_assume!(rows > 0);

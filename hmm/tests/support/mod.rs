@@ -30,6 +30,13 @@ pub fn csv(path: PathBuf) -> Array2<f64> {
     Array2::from_shape_vec((rows.len(), width), rows.concat()).unwrap()
 }
 
+/// Daily log returns of the Nasdaq-100.
+pub fn nasdaq() -> Option<Array2<f64>> {
+    let text = std::fs::read_to_string(reference("NDX.csv")?).unwrap();
+    let returns: Vec<f64> = text.lines().skip(1).filter_map(|l| l.split(',').nth(2)?.trim().parse().ok()).collect();
+    Some(Array2::from_shape_vec((returns.len(), 1), returns).unwrap())
+}
+
 /// A number, or a number in quotes.
 pub fn number(v: &Value) -> f64 {
     v.as_f64().unwrap_or_else(|| v.as_str().unwrap().parse().unwrap())
