@@ -1,6 +1,7 @@
 //! What the views are told: thresholds, windows, limits. Plain numbers; the program's configuration file is read elsewhere.
 
 use crate::fixed::{Notional, ONE};
+use crate::model::Timeframe;
 
 /// Settings of all views.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Config {
     pub cascades: Cascades,
     /// Volatility and its regimes.
     pub volatility: Volatility,
+    /// Time frames whose closed bars have features.
+    pub features_timeframes: Vec<Timeframe>,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -84,6 +87,7 @@ impl Default for Config {
                 ewma_half_life_minutes: 360.0,
                 coverage_min: 0.8,
             },
+            features_timeframes: vec![Timeframe::M1, Timeframe::M15, Timeframe::H1, Timeframe::H4, Timeframe::D1, Timeframe::W1],
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
-//!                     │   klines ───┴▶ kline_checks
+//!                     │   klines ───┼▶ kline_checks
+//!                     │             └▶ features
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
 //!                     └▶ funding, open_interest
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{bars, cascades, features, kline_checks, liquidations, quotes, volatility, volatility_regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -54,10 +55,11 @@ pub fn build<'scope>(
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     Views {
-        kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config, names()),
+        kline_checks: kline_checks::kline_checks(base.klines, bars.closed.clone(), clocks.clone(), config, names()),
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
+        features: features::features(bars.closed.clone(), clocks.clone(), config),
         late_events: late_events(base.late, clocks),
         bars: bars.bars,
         cascades,

@@ -1,5 +1,9 @@
 //! View rows: what the program says. A view changes by `(row, known_at, ±1)`.
 
+mod features;
+
+pub use features::{FEATURES, Features};
+
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -341,6 +345,7 @@ macro_rules! for_each_view {
             funding: Funding($crate::model::FundingRow),
             open_interest: OpenInterest($crate::model::OpenInterestRow),
             kline_checks: KlineChecks($crate::model::KlineCheck),
+            features: Features($crate::model::Features),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
         }
