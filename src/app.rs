@@ -14,7 +14,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
 use dataflows::config as views;
 use dataflows::hot::Counters;
-use dataflows::model::Instruments;
+use dataflows::model::{Instruments, Timeframe};
 
 use crate::accounts::Accounts;
 use crate::announce::Announcer;
@@ -229,6 +229,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
             lateness_ms: ms(config.time.lateness_ms),
             correction_horizon_ms: ms(config.time.correction_horizon_ms),
             open_bars_every_ms: config.views.open_bars_every_ms,
+            features_timeframes: config.views.features_timeframes.iter().filter_map(|name| Timeframe::from_name(name)).collect(),
             cascades: views::Cascades {
                 thresholds: [threshold(&cascades.m5), threshold(&cascades.h1), threshold(&cascades.h4)],
                 side_bias_share: cascades.side_bias_share,

@@ -129,6 +129,9 @@ pub struct Views {
     /// Open bars are published when this much knowledge time has passed. Closed ones at once.
     #[schemars(range(min = 10, max = 3_600_000))]
     pub open_bars_every_ms: u64,
+    /// Time frames whose closed bars have features, which models read: `1m`, `5m`, `15m`, `1h`, `4h`, `1d`, `1w`.
+    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
+    pub features_timeframes: Vec<String>,
     /// Liquidation cascades.
     pub cascades: Cascades,
     /// Volatility regimes.
@@ -137,7 +140,12 @@ pub struct Views {
 
 impl Default for Views {
     fn default() -> Self {
-        Self { open_bars_every_ms: 1_000, cascades: Cascades::default(), volatility: Volatility::default() }
+        Self {
+            open_bars_every_ms: 1_000,
+            features_timeframes: ["1m", "15m", "1h", "4h", "1d", "1w"].map(str::to_owned).into(),
+            cascades: Cascades::default(),
+            volatility: Volatility::default(),
+        }
     }
 }
 
