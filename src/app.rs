@@ -37,6 +37,9 @@ pub enum Pace {
     Replay,
 }
 
+/// Looks at what leaves the engine.
+pub type Watch = Box<dyn FnMut(&Quantum) + Send>;
+
 /// The running pipeline.
 pub struct Pipeline {
     /// Where frames go in.
@@ -84,6 +87,20 @@ impl Pipeline {
     /// # Errors
     /// If the configuration asks for what can't be had (a secret file that can't be read).
     pub fn start(config: &Config, pace: Pace, store: Option<&Store>, with_alerts: bool) -> anyhow::Result<Self> {
+        Self::start_watched(config, pace, store, with_alerts, Box::new(|_| {}))
+    }
+
+    /// As [`Self::start`], and `watch` sees every complete quantum, alerts included, before it is stored.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_watched(
+        config: &Config,
+        pace: Pace,
+        store: Option<&Store>,
+        with_alerts: bool,
+        watch: Watch,
+    ) -> anyhow::Result<Self> {
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
             instruments: Arc::clone(&instruments),
@@ -103,6 +120,7 @@ impl Pipeline {
             writer: writer.clone(),
             from_edge,
             pace,
+            watch,
             kept: Kept::default(),
         };
         let keep = move || {
@@ -170,6 +188,7 @@ struct Keeper {
     writer: Option<Writer>,
     from_edge: Receiver<EdgeRow>,
     pace: Pace,
+    watch: Watch,
     kept: Kept,
 }
 
@@ -178,6 +197,7 @@ impl Keeper {
         let events = self.announcer.observe(&mut quantum);
         quantum.edge.extend(self.from_edge.try_iter());
         self.count(&quantum, &events);
+        (self.watch)(&quantum);
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }
