@@ -89,8 +89,7 @@ fn a_quiet_symbol_s_wild_day_is_extreme_by_its_own_past() {
     assert_eq!(at(&adaptive, 1, last).regime, at(&absolute, 1, last).regime);
     assert_eq!(at(&adaptive, 1, last).reversion_potential, None);
 
-    let day =
-        |row: &&Volatility| row.ts > row_ts(THURSDAY, 0) - MINUTE_MS && row.ts <= row.ts && row.ts <= row_ts(THURSDAY, last);
+    let day = |row: &&Volatility| (row_ts(THURSDAY, 0)..=row_ts(THURSDAY, last)).contains(&row.ts);
     let regimes: Vec<VolatilityRegime> = adaptive.iter().filter(day).map(|row| row.regime.unwrap()).collect();
     assert_eq!(regimes.len(), DAY);
     let extreme = regimes.iter().filter(|&&regime| regime == VolatilityRegime::Extreme).count();
