@@ -37,6 +37,9 @@ pub enum Pace {
     Replay,
 }
 
+/// Looks at what leaves the engine.
+pub type Watch = Box<dyn FnMut(&Quantum) + Send>;
+
 /// The running pipeline.
 pub struct Pipeline {
     /// Where frames go in.
@@ -84,6 +87,20 @@ impl Pipeline {
     /// # Errors
     /// If the configuration asks for what can't be had (a secret file that can't be read).
     pub fn start(config: &Config, pace: Pace, store: Option<&Store>, with_alerts: bool) -> anyhow::Result<Self> {
+        Self::start_watched(config, pace, store, with_alerts, Box::new(|_| {}))
+    }
+
+    /// As [`Self::start`], and `watch` sees every complete quantum, alerts included, before it is stored.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_watched(
+        config: &Config,
+        pace: Pace,
+        store: Option<&Store>,
+        with_alerts: bool,
+        watch: Watch,
+    ) -> anyhow::Result<Self> {
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
             instruments: Arc::clone(&instruments),
@@ -103,6 +120,7 @@ impl Pipeline {
             writer: writer.clone(),
             from_edge,
             pace,
+            watch,
             kept: Kept::default(),
         };
         let keep = move || {
@@ -170,6 +188,7 @@ struct Keeper {
     writer: Option<Writer>,
     from_edge: Receiver<EdgeRow>,
     pace: Pace,
+    watch: Watch,
     kept: Kept,
 }
 
@@ -178,6 +197,7 @@ impl Keeper {
         let events = self.announcer.observe(&mut quantum);
         quantum.edge.extend(self.from_edge.try_iter());
         self.count(&quantum, &events);
+        (self.watch)(&quantum);
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }
@@ -216,7 +236,7 @@ impl Keeper {
 /// The engine's settings out of the configuration's.
 #[must_use]
 pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
-    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
+    let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
     let threshold = |t: &config::Threshold| views::Threshold::usd(t.minimum_usd, t.critical_usd_per_hour);
     let (cascades, volatility) = (&config.views.cascades, &config.views.volatility);
     engine::Settings {
@@ -224,22 +244,30 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
         quantum_ms: config.time.quantum_ms.unwrap_or(if pace == Pace::Live { 20 } else { 1_000 }),
         idle_ms: config.time.idle_ms,
         // Without the check of skew, old frames are replayed live: no arrival to compare with.
-        ahead_ms_max: if config.time.skew_ms_max == 0 { i64::MAX } else { ms(config.time.ahead_ms_max) },
+        ahead_ms_max: if config.time.skew_ms_max == 0 { i64::MAX } else { integer(config.time.ahead_ms_max) },
         views: views::Config {
-            lateness_ms: ms(config.time.lateness_ms),
-            correction_horizon_ms: ms(config.time.correction_horizon_ms),
+            lateness_ms: integer(config.time.lateness_ms),
+            correction_horizon_ms: integer(config.time.correction_horizon_ms),
             open_bars_every_ms: config.views.open_bars_every_ms,
             features_timeframes: config.views.features_timeframes.iter().filter_map(|name| Timeframe::from_name(name)).collect(),
             cascades: views::Cascades {
                 thresholds: [threshold(&cascades.m5), threshold(&cascades.h1), threshold(&cascades.h4)],
                 side_bias_share: cascades.side_bias_share,
-                end_after_secs: ms(cascades.end_after_secs),
+                end_after_secs: integer(cascades.end_after_secs),
             },
             volatility: views::Volatility {
+                mode: match volatility.mode {
+                    config::VolatilityMode::Absolute => views::VolatilityMode::Absolute,
+                    config::VolatilityMode::Adaptive => views::VolatilityMode::Adaptive,
+                },
                 boundaries: volatility.boundaries,
                 hysteresis: volatility.hysteresis,
                 ewma_half_life_minutes: volatility.ewma_half_life_minutes,
                 coverage_min: volatility.coverage_min,
+                quantiles: volatility.quantiles,
+                adaptive_hysteresis: volatility.adaptive_hysteresis,
+                history_days: integer(volatility.history_days),
+                history_days_min: integer(volatility.history_days_min),
             },
         },
     }

@@ -56,7 +56,9 @@ fn usd(amount: f64) -> Notional {
 /// Volatility estimators and regimes (ANALYTICS: "Volatility").
 #[derive(Clone, Copy, Debug)]
 pub struct Volatility {
-    /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE, per day.
+    /// Whose boundaries count.
+    pub mode: VolatilityMode,
+    /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE, per day, in mode `absolute`.
     pub boundaries: [f64; 3],
     /// A regime changes only beyond the boundary by this fraction of it.
     pub hysteresis: f64,
@@ -64,6 +66,23 @@ pub struct Volatility {
     pub ewma_half_life_minutes: f64,
     /// A window with less than this share of its bars has no estimate.
     pub coverage_min: f64,
+    /// In mode `adaptive`: the shares of a symbol's own past levels that lie below those bounds.
+    pub quantiles: [f64; 3],
+    /// As `hysteresis`, in mode `adaptive`.
+    pub adaptive_hysteresis: f64,
+    /// Complete UTC days that are remembered.
+    pub history_days: i64,
+    /// Days' worth of samples that must be there before they say anything.
+    pub history_days_min: i64,
+}
+
+/// Whose boundaries tell volatility regimes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolatilityMode {
+    /// The same for all symbols.
+    Absolute,
+    /// Quantiles of the symbol's own past; absolute until enough of it is known.
+    Adaptive,
 }
 
 impl Default for Config {
@@ -82,10 +101,15 @@ impl Default for Config {
                 end_after_secs: 300,
             },
             volatility: Volatility {
+                mode: VolatilityMode::Absolute,
                 boundaries: [0.01, 0.05, 0.10],
                 hysteresis: 0.10,
                 ewma_half_life_minutes: 360.0,
                 coverage_min: 0.8,
+                quantiles: [0.25, 0.85, 0.98],
+                adaptive_hysteresis: 0.15,
+                history_days: 90,
+                history_days_min: 30,
             },
             features_timeframes: vec![Timeframe::M1, Timeframe::M15, Timeframe::H1, Timeframe::H4, Timeframe::D1, Timeframe::W1],
         }

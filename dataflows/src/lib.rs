@@ -8,6 +8,7 @@
 pub mod bars;
 pub mod cascades;
 pub mod config;
+pub mod correlations;
 pub mod features;
 pub mod fixed;
 pub mod graph;

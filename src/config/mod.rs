@@ -195,6 +195,8 @@ pub struct Threshold {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Volatility {
+    /// `absolute`: the same boundaries for all symbols. `adaptive`: quantiles of the symbol's own past levels, once enough of it is known.
+    pub mode: VolatilityMode,
     /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE, fractions per day.
     #[schemars(inner(range(min = 0.0001, max = 10.0)))]
     pub boundaries: [f64; 3],
@@ -207,12 +209,43 @@ pub struct Volatility {
     /// A window with less than this share of its bars has no estimate.
     #[schemars(range(min = 0.01, max = 1.0))]
     pub coverage_min: f64,
+    /// In mode `adaptive`: the shares of past levels below the upper bounds of STABLE, HIGH_VOL and EXPLOSIVE.
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
+    pub quantiles: [f64; 3],
+    /// As `hysteresis`, in mode `adaptive`.
+    #[schemars(range(min = 0.0, max = 0.5))]
+    pub adaptive_hysteresis: f64,
+    /// Complete UTC days that quantiles, the median and the half-life are taken from.
+    #[schemars(range(min = 2, max = 366))]
+    pub history_days: u64,
+    /// Days' worth of samples that must be there before they say anything.
+    #[schemars(range(min = 1, max = 366))]
+    pub history_days_min: u64,
 }
 
 impl Default for Volatility {
     fn default() -> Self {
-        Self { boundaries: [0.01, 0.05, 0.10], hysteresis: 0.10, ewma_half_life_minutes: 360.0, coverage_min: 0.8 }
+        Self {
+            mode: VolatilityMode::Absolute,
+            boundaries: [0.01, 0.05, 0.10],
+            hysteresis: 0.10,
+            ewma_half_life_minutes: 360.0,
+            coverage_min: 0.8,
+            quantiles: [0.25, 0.85, 0.98],
+            adaptive_hysteresis: 0.15,
+            history_days: 90,
+            history_days_min: 30,
+        }
     }
+}
+
+/// Whose boundaries tell volatility regimes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum VolatilityMode {
+    Absolute,
+    Adaptive,
 }
 
 /// Who is told.

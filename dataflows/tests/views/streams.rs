@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, Threshold};
+use dataflows::config::{Config, Threshold, VolatilityMode};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -60,6 +60,8 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.cascades.thresholds =
         [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
+    config.volatility.mode = VolatilityMode::Adaptive; // absolute for the first days
+    (config.volatility.history_days, config.volatility.history_days_min) = (3, 1);
     config
 }
 
@@ -295,9 +297,9 @@ pub struct Days {
 }
 
 pub fn days() -> impl Strategy<Value = Days> {
-    let minutes = 2_900u16..4_400;
-    let trade = (0u16..4_400, 0u8..2, -400i16..400, prop_oneof![8 => 0u32..3_000, 1 => 0u32..DELAY_MAX]);
-    (minutes, vec(trade, 200..1_500), vec((1_300u16..4_400, 1u8..90), 0..8)).prop_map(|(minutes, trades, outages)| Days {
+    let minutes = 2_900u16..6_500;
+    let trade = (0u16..6_500, 0u8..2, -400i16..400, prop_oneof![8 => 0u32..3_000, 1 => 0u32..DELAY_MAX]);
+    (minutes, vec(trade, 200..1_500), vec((1_300u16..6_500, 1u8..90), 0..8)).prop_map(|(minutes, trades, outages)| Days {
         minutes,
         trades,
         outages,
@@ -331,7 +333,7 @@ impl Days {
             }
             let ts = at(minute) + i64::from(step.unsigned_abs()) * 100;
             // Calm, then wild, then near the boundaries of the regimes.
-            let calm = [400_000.0, 3_000.0, 30_000.0, 12_000.0][usize::from(minute / 1_300)];
+            let calm = [400_000.0, 3_000.0, 30_000.0, 12_000.0, 50_000.0][usize::from(minute / 1_300)];
             let price = NAMES[who].2 * (1.0 + f64::from(step) / calm);
             let trade = Trade {
                 instrument: ids[who],

@@ -151,6 +151,9 @@ stored!(Volatility => StoredVolatility in "volatility_changes", |row| row.instru
     ewma: Option<f64> = real(row.ewma),
     regime: &'static str = row.regime.map_or("", |r| r.as_str()),
     risk_multiplier: Option<f64> = row.regime.map(|r| r.risk_multiplier()),
+    regime_share: Option<f64> = real(row.regime_share),
+    reversion_potential: Option<f64> = real(row.reversion_potential),
+    half_life_minutes: Option<f64> = real(row.half_life_minutes),
 });
 
 stored!(RegimeSpell => StoredRegimeSpell in "volatility_regimes_changes", |row| row.instrument => {

@@ -238,6 +238,12 @@ pub struct Volatility {
     pub ewma: Option<Real>,
     /// From max(close-to-close, Parkinson) over 24 h, with hysteresis.
     pub regime: Option<VolatilityRegime>,
+    /// Share of the last 24 hours' minutes, those with a regime, that had this one.
+    pub regime_share: Option<Real>,
+    /// (max(close-to-close, Parkinson) over 24 h − its median over 90 days) / that median.
+    pub reversion_potential: Option<Real>,
+    /// Half-life of log daily variance by an AR(1) over 90 days.
+    pub half_life_minutes: Option<Real>,
 }
 
 /// View `funding`, one row per minute (predicted) or settlement. Key: instrument, kind, ts.

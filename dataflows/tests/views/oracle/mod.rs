@@ -139,6 +139,9 @@ fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
         && estimators(&a.day, &b.day)
         && estimators(&a.hour, &b.hour)
         && near(a.ewma, b.ewma)
+        && near(a.regime_share, b.regime_share)
+        && near(a.reversion_potential, b.reversion_potential)
+        && near(a.half_life_minutes, b.half_life_minutes)
 }
 
 fn near_spell(a: &RegimeSpell, b: &RegimeSpell) -> bool {
