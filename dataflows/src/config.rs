@@ -15,6 +15,8 @@ pub struct Config {
     pub cascades: Cascades,
     /// Volatility and its regimes.
     pub volatility: Volatility,
+    /// Support zones and returns to them.
+    pub support_zones: SupportZones,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -63,6 +65,21 @@ pub struct Volatility {
     pub coverage_min: f64,
 }
 
+/// Where much was liquidated (ANALYTICS: "Support zones").
+#[derive(Clone, Copy, Debug)]
+pub struct SupportZones {
+    /// Minutes of the trailing window.
+    pub window_minutes: i64,
+    /// Width of a price bucket.
+    pub bucket_bps: u32,
+    /// Buckets above this quantile of the non-empty ones make zones, millionths.
+    pub quantile_ppm: u32,
+    /// So many zones of a side are kept.
+    pub zones_max: usize,
+    /// The price has left a zone at this distance from its edge.
+    pub leave_bps: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -83,6 +100,13 @@ impl Default for Config {
                 hysteresis: 0.10,
                 ewma_half_life_minutes: 360.0,
                 coverage_min: 0.8,
+            },
+            support_zones: SupportZones {
+                window_minutes: 1_440,
+                bucket_bps: 10,
+                quantile_ppm: 900_000,
+                zones_max: 5,
+                leave_bps: 10,
             },
         }
     }

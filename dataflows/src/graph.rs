@@ -5,6 +5,7 @@
 //!                     │   klines ───┴▶ kline_checks
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
+//!                     ├▶ support_zones, zone_touches ◀ prices, marks
 //!                     └▶ funding, open_interest
 //! ```
 //!
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{bars, cascades, kline_checks, liquidations, quotes, support_zones, volatility, volatility_regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -50,6 +51,7 @@ pub fn build<'scope>(
 
     let base = base(ticks, clocks.clone(), config, names(), Arc::clone(counters));
     let bars = bars::bars(base.partials.clone(), clocks.clone(), config, names());
+    let zones = support_zones::support_zones(&base, clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
@@ -64,6 +66,8 @@ pub fn build<'scope>(
         volatility,
         funding: quotes.funding,
         open_interest: quotes.open_interest,
+        support_zones: zones.zones,
+        zone_touches: zones.touches,
     }
 }
 

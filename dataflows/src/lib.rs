@@ -18,5 +18,6 @@ pub mod operators;
 mod prints;
 pub mod quotes;
 mod steps;
+pub mod support_zones;
 pub mod volatility;
 pub mod volatility_regimes;

@@ -171,6 +171,8 @@ fn check_keys(history: &History) {
     let late: Changes<(u64, LateEvent)> = history.late_events.iter().map(|&(at, row, diff)| (at, (at, row), diff)).collect();
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
     check_key(&history.volatility_regimes, |r| (r.instrument, r.onset));
+    check_key(&history.support_zones, |r| (r.instrument, r.ts, r.side, r.rank));
+    check_key(&history.zone_touches, |r| (r.instrument, r.side, r.onset, r.price_low));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, Threshold};
+use dataflows::config::{Config, SupportZones, Threshold};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -60,6 +60,9 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.cascades.thresholds =
         [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
+    // Wide buckets, in which random prices meet; a window that they leave.
+    config.support_zones =
+        SupportZones { window_minutes: 45, bucket_bps: 500, quantile_ppm: 400_000, zones_max: 3, leave_bps: 200 };
     config
 }
 

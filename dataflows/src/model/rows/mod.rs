@@ -1,11 +1,15 @@
 //! View rows: what the program says. A view changes by `(row, known_at, ±1)`.
 
+mod zones;
+
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Coverage, FundingKind, InstrumentId, PositionSide, PriceKind, Timeframe, Venue, Window};
 use crate::fixed::{Notional, Price, Quantity, Rate};
+
+pub use zones::{SupportZone, ZoneTouch};
 
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
@@ -343,6 +347,8 @@ macro_rules! for_each_view {
             kline_checks: KlineChecks($crate::model::KlineCheck),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
+            support_zones: SupportZones($crate::model::SupportZone),
+            zone_touches: ZoneTouches($crate::model::ZoneTouch),
         }
     };
 }

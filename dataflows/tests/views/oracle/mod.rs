@@ -7,11 +7,13 @@ pub mod bars;
 pub mod cascades;
 pub mod liquidations;
 pub mod quotes;
+pub mod support_zones;
 pub mod volatility;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataflows::config::Config;
+use dataflows::fixed::Price;
 use dataflows::model::*;
 
 use crate::run::{History, assert_same, current, is_heard};
@@ -96,6 +98,10 @@ impl<'a> Events<'a> {
         assert_same(&current(&history.funding), &quotes::funding(self), "funding", why);
         assert_same(&current(&history.open_interest), &quotes::open_interest(self), "open_interest", why);
         assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
+        let zones = support_zones::zones(self);
+        assert_same(&align(current(&history.support_zones), &zones, near_zone), &zones, "support_zones", why);
+        let touches = support_zones::touches(self);
+        assert_same(&align(current(&history.zone_touches), &touches, near_touch), &touches, "zone_touches", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
     }
@@ -141,4 +147,20 @@ fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
 fn near_spell(a: &RegimeSpell, b: &RegimeSpell) -> bool {
     let plain = |r: &RegimeSpell| (r.instrument, r.onset, r.ended_at, r.from, r.to);
     plain(a) == plain(b) && near(Some(a.close_to_close), Some(b.close_to_close)) && near(a.parkinson, b.parkinson)
+}
+
+/// An edge is rounded to a price unit.
+fn near_price(a: Price, b: Price) -> bool {
+    (a.0 - b.0).abs() as f64 <= 1.0 + 1e-9 * a.0 as f64
+}
+
+fn near_zone(a: &SupportZone, b: &SupportZone) -> bool {
+    let plain = |z: &SupportZone| SupportZone { price_low: Price(0), price_high: Price(0), distance_bps: Real(0.0), ..*z };
+    let distances = (a.distance_bps.0 - b.distance_bps.0).abs();
+    plain(a) == plain(b) && near_price(a.price_low, b.price_low) && near_price(a.price_high, b.price_high) && distances < 1e-2
+}
+
+fn near_touch(a: &ZoneTouch, b: &ZoneTouch) -> bool {
+    let plain = |t: &ZoneTouch| ZoneTouch { price_low: Price(0), price_high: Price(0), ..*t };
+    plain(a) == plain(b) && near_price(a.price_low, b.price_low) && near_price(a.price_high, b.price_high)
 }
