@@ -203,6 +203,8 @@ stored!(LateEvent => StoredLateEvent in "late_events_changes", |row| row.instrum
     payload: &'static str = "",
 });
 
+mod support_zones;
+
 /// A row of the edge: it names its venue itself and brings its own `known_at`.
 macro_rules! stored_edge {
     ($row:ty => $stored:ident in $table:literal, |$self:ident| { $($field:ident: $kind:ty = $value:expr,)* }) => {
