@@ -238,7 +238,7 @@ impl Keeper {
 pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
     let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
     let threshold = |t: &config::Threshold| views::Threshold::usd(t.minimum_usd, t.critical_usd_per_hour);
-    let (cascades, volatility) = (&config.views.cascades, &config.views.volatility);
+    let (cascades, volatility, zones) = (&config.views.cascades, &config.views.volatility, &config.views.support_zones);
     engine::Settings {
         workers: config.engine.workers,
         quantum_ms: config.time.quantum_ms.unwrap_or(if pace == Pace::Live { 20 } else { 1_000 }),
@@ -268,6 +268,13 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 adaptive_hysteresis: volatility.adaptive_hysteresis,
                 history_days: integer(volatility.history_days),
                 history_days_min: integer(volatility.history_days_min),
+            },
+            support_zones: views::SupportZones {
+                window_minutes: i64::from(zones.window_hours) * 60,
+                bucket_bps: zones.bucket_bps,
+                quantile_ppm: (zones.quantile * 1e6).round() as u32,
+                zones_max: zones.zones_max,
+                leave_bps: zones.leave_bps,
             },
         },
     }

@@ -17,11 +17,13 @@ pub enum EventType {
     LiquidationCascade,
     /// A symbol's volatility regime changed.
     VolatilityRegimeChange,
+    /// The price came back to a support zone, or left it again.
+    SupportZoneTouched,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 2] = [Self::LiquidationCascade, Self::VolatilityRegimeChange];
+    pub const ALL: [Self; 3] = [Self::LiquidationCascade, Self::VolatilityRegimeChange, Self::SupportZoneTouched];
 
     /// As JSON, SQL and the configuration write it.
     #[must_use]
@@ -29,6 +31,7 @@ impl EventType {
         match self {
             Self::LiquidationCascade => "LIQUIDATION_CASCADE",
             Self::VolatilityRegimeChange => "VOLATILITY_REGIME_CHANGE",
+            Self::SupportZoneTouched => "SUPPORT_ZONE_TOUCHED",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Events against `schemas/events.schema.json`, and their words against what a reader should see.
 #![allow(clippy::unwrap_used)]
 
-use alerts::{CascadeFacts, Coverage, Event, EventType, Regime, Severity, SideBias, VolatilityFacts};
+use alerts::{CascadeFacts, Coverage, Event, EventType, Regime, Severity, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -153,6 +153,42 @@ fn the_schema_refuses_what_is_not_an_event() {
         *broken.pointer_mut(path).unwrap() = value;
         assert!(!errors(&broken).is_empty(), "{path}");
     }
+}
+
+#[test]
+fn returns_to_support_zones_in_words() {
+    let touch = ZoneTouchFacts {
+        venue: "bybit-linear".into(),
+        symbol: "BTC-USDT-PERP".into(),
+        side: ZoneSide::Long,
+        onset_ms: 1_723_075_260_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_262_020,
+        price_low: 59_961.234_567,
+        price_high: 60_081.171_2,
+        rank: 2,
+        notional_usd: 4_180_000.0,
+        touches: 3,
+        coverage: Coverage::Full,
+    };
+    check(
+        &Event::support_zone_touched(touch.clone()),
+        "1723075260000 | INFO
+BTC-USDT-PERP back in a long liquidation zone at 59961.2–60081.2 on bybit-linear
+$4.18M of longs were liquidated at 59961.2–60081.2, the symbol's number 2 zone of that side. Return number 3 of the window.",
+    );
+    let left = ZoneTouchFacts { ended_at_ms: Some(1_723_075_560_000), coverage: Coverage::Sampled1s, ..touch.clone() };
+    check(
+        &Event::support_zone_touched(left.clone()),
+        "1723075560000 | INFO
+Resolved: BTC-USDT-PERP left the long liquidation zone at 59961.2–60081.2 on bybit-linear
+$4.18M of longs were liquidated at 59961.2–60081.2, the symbol's number 2 zone of that side. Return number 3 of the window. \
+The price stayed for 5 min 0 s. The venue reports only part of its liquidations: the true size is larger.",
+    );
+    let id = |facts: &ZoneTouchFacts| Event::support_zone_touched(facts.clone()).id;
+    assert_eq!(id(&touch), id(&left));
+    assert_ne!(id(&touch), id(&ZoneTouchFacts { price_low: 60_201.0, ..touch.clone() }));
+    assert_ne!(id(&touch), id(&ZoneTouchFacts { side: ZoneSide::Short, ..touch.clone() }));
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Config {
     pub volatility: Volatility,
     /// Time frames whose closed bars have features.
     pub features_timeframes: Vec<Timeframe>,
+    /// Support zones and returns to them.
+    pub support_zones: SupportZones,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -85,6 +87,21 @@ pub enum VolatilityMode {
     Adaptive,
 }
 
+/// Where much was liquidated (ANALYTICS: "Support zones").
+#[derive(Clone, Copy, Debug)]
+pub struct SupportZones {
+    /// Minutes of the trailing window.
+    pub window_minutes: i64,
+    /// Width of a price bucket.
+    pub bucket_bps: u32,
+    /// Buckets above this quantile of the non-empty ones make zones, millionths.
+    pub quantile_ppm: u32,
+    /// So many zones of a side are kept.
+    pub zones_max: usize,
+    /// The price has left a zone at this distance from its edge.
+    pub leave_bps: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -112,6 +129,13 @@ impl Default for Config {
                 history_days_min: 30,
             },
             features_timeframes: vec![Timeframe::M1, Timeframe::M15, Timeframe::H1, Timeframe::H4, Timeframe::D1, Timeframe::W1],
+            support_zones: SupportZones {
+                window_minutes: 1_440,
+                bucket_bps: 10,
+                quantile_ppm: 900_000,
+                zones_max: 5,
+                leave_bps: 10,
+            },
         }
     }
 }

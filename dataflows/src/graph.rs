@@ -6,6 +6,7 @@
 //!                     │             └▶ features
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
+//!                     ├▶ support_zones, zone_touches ◀ prices, marks
 //!                     └▶ funding, open_interest
 //! ```
 //!
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, features, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{bars, cascades, features, kline_checks, liquidations, quotes, support_zones, volatility, volatility_regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -51,6 +52,7 @@ pub fn build<'scope>(
 
     let base = base(ticks, clocks.clone(), config, names(), Arc::clone(counters));
     let bars = bars::bars(base.partials.clone(), base.klines.clone(), clocks.clone(), config, names());
+    let zones = support_zones::support_zones(&base, clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
@@ -66,6 +68,8 @@ pub fn build<'scope>(
         volatility,
         funding: quotes.funding,
         open_interest: quotes.open_interest,
+        support_zones: zones.zones,
+        zone_touches: zones.touches,
     }
 }
 

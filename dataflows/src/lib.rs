@@ -20,5 +20,6 @@ pub mod operators;
 mod prints;
 pub mod quotes;
 mod steps;
+pub mod support_zones;
 pub mod volatility;
 pub mod volatility_regimes;

@@ -136,6 +136,8 @@ pub struct Views {
     pub cascades: Cascades,
     /// Volatility regimes.
     pub volatility: Volatility,
+    /// Support zones.
+    pub support_zones: SupportZones,
 }
 
 impl Default for Views {
@@ -145,6 +147,7 @@ impl Default for Views {
             features_timeframes: ["1m", "15m", "1h", "4h", "1d", "1w"].map(str::to_owned).into(),
             cascades: Cascades::default(),
             volatility: Volatility::default(),
+            support_zones: SupportZones::default(),
         }
     }
 }
@@ -246,6 +249,33 @@ impl Default for Volatility {
 pub enum VolatilityMode {
     Absolute,
     Adaptive,
+}
+
+/// Support zones: price ranges in which much was liquidated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SupportZones {
+    /// The trailing window, hours.
+    #[schemars(range(min = 1, max = 168))]
+    pub window_hours: u32,
+    /// Width of a price bucket, basis points.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub bucket_bps: u32,
+    /// Buckets above this quantile of those that hold anything make zones.
+    #[schemars(range(min = 0.0, max = 0.999))]
+    pub quantile: f64,
+    /// So many zones of a symbol and side are kept, those with the most notional.
+    #[schemars(range(min = 1, max = 100))]
+    pub zones_max: usize,
+    /// The price has left a zone at this distance from its edge, basis points.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub leave_bps: u32,
+}
+
+impl Default for SupportZones {
+    fn default() -> Self {
+        Self { window_hours: 24, bucket_bps: 10, quantile: 0.9, zones_max: 5, leave_bps: 10 }
+    }
 }
 
 /// Who is told.

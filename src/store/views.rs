@@ -31,6 +31,8 @@ pub const VIEWS: &[View] = &[
     view("open_interest", &["venue", "symbol", "ts"]),
     view("kline_checks", &["venue", "symbol", "timeframe", "ts"]),
     view("features", &["venue", "symbol", "timeframe", "ts"]),
+    view("support_zones", &["venue", "symbol", "ts", "side", "rank"]),
+    view("zone_touches", &["venue", "symbol", "side", "onset", "price_low"]),
     view("alerts", &["id"]),
     arrival("late_events", &["venue", "stream", "known_at", "seq"]),
     arrival("rejected_frames", &["venue", "stream", "known_at", "seq"]),

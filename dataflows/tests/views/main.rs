@@ -14,3 +14,4 @@ mod oracle;
 mod properties;
 mod run;
 mod streams;
+mod zones;

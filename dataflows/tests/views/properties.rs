@@ -48,7 +48,12 @@ proptest! {
     }
 
     #[test]
-    fn keys_are_there_once_at_every_moment(raw in prop_oneof![raw_events(Pace::Mixed, 1..80), raw_events(Pace::Crowded, 1..80)]) {
+    fn support_zones_are_what_the_oracle_says(raw in raw_events(Pace::Returning, 1..120)) {
+        check_against_oracle(&Market::new(&raw));
+    }
+
+    #[test]
+    fn keys_are_there_once_at_every_moment(raw in prop_oneof![raw_events(Pace::Mixed, 1..80), raw_events(Pace::Crowded, 1..80), raw_events(Pace::Returning, 1..80)]) {
         let market = Market::new(&raw);
         let plan = Plan { workers: 2, spread: true, ..Plan::default() };
         check_keys(&views(&market, &market.arrivals[0], plan));
@@ -73,7 +78,7 @@ proptest! {
     #![proptest_config(cases(25))]
     #[test]
     fn neither_order_nor_workers_nor_quantum_matter(
-        raw in prop_oneof![raw_events(Pace::Mixed, 1..80), raw_events(Pace::Crowded, 1..80)],
+        raw in prop_oneof![raw_events(Pace::Mixed, 1..80), raw_events(Pace::Crowded, 1..80), raw_events(Pace::Returning, 1..80)],
         trickle in any::<bool>(),
     ) {
         let market = Market::new(&raw);
@@ -96,7 +101,7 @@ proptest! {
 
     #[test]
     fn nothing_is_known_before_it_arrives(
-        raw in prop_oneof![raw_events(Pace::Mixed, 2..80), raw_events(Pace::Crowded, 2..80)],
+        raw in prop_oneof![raw_events(Pace::Mixed, 2..80), raw_events(Pace::Crowded, 2..80), raw_events(Pace::Returning, 2..80)],
         cut in any::<prop::sample::Index>(),
     ) {
         let market = Market::new(&raw);
@@ -110,7 +115,7 @@ proptest! {
 
     #[test]
     fn events_beyond_the_horizon_are_listed_and_nothing_else(
-        raw in prop_oneof![raw_events(Pace::Mixed, 2..80), raw_events(Pace::Crowded, 2..80)],
+        raw in prop_oneof![raw_events(Pace::Mixed, 2..80), raw_events(Pace::Crowded, 2..80), raw_events(Pace::Returning, 2..80)],
         (of, at) in any::<(prop::sample::Index, prop::sample::Index)>(),
         beyond_ms in prop_oneof![0i64..120_000, 0i64..10_000_000, 0..3 * DAY_MS],
     ) {
@@ -172,6 +177,8 @@ fn check_keys(history: &History) {
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
     check_key(&history.features, |r| (r.instrument, r.timeframe, r.ts));
     check_key(&history.volatility_regimes, |r| (r.instrument, r.onset));
+    check_key(&history.support_zones, |r| (r.instrument, r.ts, r.side, r.rank));
+    check_key(&history.zone_touches, |r| (r.instrument, r.side, r.onset, r.price_low));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

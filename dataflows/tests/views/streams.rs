@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, Threshold, VolatilityMode};
+use dataflows::config::{Config, SupportZones, Threshold, VolatilityMode};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -53,6 +53,8 @@ pub enum Pace {
     Mixed,
     /// Seconds: liquidations crowd.
     Crowded,
+    /// Up to minutes: liquidations here and there, between them the price goes to and fro.
+    Returning,
 }
 
 /// Settings with thresholds low enough for small markets.
@@ -62,6 +64,9 @@ pub fn config() -> Config {
         [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
     config.volatility.mode = VolatilityMode::Adaptive; // absolute for the first days
     (config.volatility.history_days, config.volatility.history_days_min) = (3, 1);
+    // Wide buckets, in which random prices meet; a window that they leave.
+    config.support_zones =
+        SupportZones { window_minutes: 90, bucket_bps: 2_000, quantile_ppm: 400_000, zones_max: 2, leave_bps: 300 };
     config
 }
 
@@ -91,6 +96,13 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
             1 => 3_000_000u32..4_000_000,
         ]
         .boxed(),
+        Pace::Returning => prop_oneof![
+            4 => 0u32..5_000,
+            9 => 20_000u32..90_000,
+            2 => proptest::sample::select(vec![60_000u32, 300_000, 301_000]),
+            1 => 600_000u32..8_000_000,
+        ]
+        .boxed(),
     };
     let what = match pace {
         Pace::Mixed => prop_oneof![
@@ -99,11 +111,13 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
         ]
         .boxed(),
         Pace::Crowded => prop_oneof![3 => Just(What::Trade), 9 => Just(What::Liquidation), 1 => Just(What::Mark)].boxed(),
+        Pace::Returning => prop_oneof![9 => Just(What::Trade), 4 => Just(What::Liquidation), 1 => Just(What::Mark)].boxed(),
     };
     let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX, 2 => Just(BURST)];
     let who = match pace {
         Pace::Mixed => 0u8..5,
         Pace::Crowded => 0u8..2,
+        Pace::Returning => 0u8..1,
     };
     let repeat = prop_oneof![5 => Just(None), 1 => delay().prop_map(Some)];
     (gap, who, what, 0u16..1_000, 0u16..1_000, any::<u8>(), [delay(), delay()], repeat).prop_map(

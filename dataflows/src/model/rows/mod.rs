@@ -3,6 +3,7 @@
 mod features;
 
 pub use features::{FEATURES, Features};
+mod zones;
 
 use std::cmp::Ordering;
 
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Coverage, FundingKind, InstrumentId, PositionSide, PriceKind, Timeframe, Venue, Window};
 use crate::fixed::{Notional, Price, Quantity, Rate};
+
+pub use zones::{SupportZone, ZoneTouch};
 
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
@@ -354,6 +357,8 @@ macro_rules! for_each_view {
             features: Features($crate::model::Features),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
+            support_zones: SupportZones($crate::model::SupportZone),
+            zone_touches: ZoneTouches($crate::model::ZoneTouch),
         }
     };
 }

@@ -8,11 +8,13 @@ pub mod cascades;
 pub mod features;
 pub mod liquidations;
 pub mod quotes;
+pub mod support_zones;
 pub mod volatility;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataflows::config::Config;
+use dataflows::fixed::Price;
 use dataflows::model::*;
 
 use crate::run::{History, assert_same, current, is_heard};
@@ -99,6 +101,10 @@ impl<'a> Events<'a> {
         let features = features::features(self.config, &closed);
         assert_same(&align(current(&history.features), &features, near_features), &features, "features", why);
         assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
+        let zones = support_zones::zones(self);
+        assert_same(&align(current(&history.support_zones), &zones, near_zone), &zones, "support_zones", why);
+        let touches = support_zones::touches(self);
+        assert_same(&align(current(&history.zone_touches), &touches, near_touch), &touches, "zone_touches", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
     }
@@ -156,4 +162,20 @@ fn near_features(a: &Features, b: &Features) -> bool {
         (a, b) => a.is_none() && b.is_none(),
     };
     (a.instrument, a.timeframe, a.ts) == (b.instrument, b.timeframe, b.ts) && a.values.iter().zip(&b.values).all(close)
+}
+
+/// An edge is rounded to a price unit.
+fn near_price(a: Price, b: Price) -> bool {
+    (a.0 - b.0).abs() as f64 <= 1.0 + 1e-9 * a.0 as f64
+}
+
+fn near_zone(a: &SupportZone, b: &SupportZone) -> bool {
+    let plain = |z: &SupportZone| SupportZone { price_low: Price(0), price_high: Price(0), distance_bps: Real(0.0), ..*z };
+    let distances = (a.distance_bps.0 - b.distance_bps.0).abs();
+    plain(a) == plain(b) && near_price(a.price_low, b.price_low) && near_price(a.price_high, b.price_high) && distances < 1e-2
+}
+
+fn near_touch(a: &ZoneTouch, b: &ZoneTouch) -> bool {
+    let plain = |t: &ZoneTouch| ZoneTouch { price_low: Price(0), price_high: Price(0), ..*t };
+    plain(a) == plain(b) && near_price(a.price_low, b.price_low) && near_price(a.price_high, b.price_high)
 }
