@@ -5,6 +5,7 @@
 
 pub mod bars;
 pub mod cascades;
+pub mod funding;
 pub mod liquidations;
 pub mod quotes;
 pub mod volatility;
@@ -93,8 +94,18 @@ impl<'a> Events<'a> {
         let volatility = volatility::volatility(self, &closed);
         let ours = align(current(&history.volatility), &volatility, near_volatility);
         assert_same(&ours, &volatility, "volatility", why);
-        assert_same(&current(&history.funding), &quotes::funding(self), "funding", why);
-        assert_same(&current(&history.open_interest), &quotes::open_interest(self), "open_interest", why);
+        let (rates, anomalies) = funding::funding(self);
+        assert_same(&align(current(&history.funding), &rates, funding::near_row), &rates, "funding", why);
+        let ours = align(current(&history.funding_anomalies), &anomalies, funding::near_anomaly);
+        assert_same(&ours, &anomalies, "funding_anomalies", why);
+        let (spreads, _) = funding::spreads(self);
+        assert_same(&align(current(&history.funding_spreads), &spreads, funding::near_spread), &spreads, "funding_spreads", why);
+        let interest = quotes::open_interest(self, &closed);
+        let ours = align(current(&history.open_interest), &interest, quotes::near_interest);
+        assert_same(&ours, &interest, "open_interest", why);
+        assert_same(&current(&history.open_interest_totals), &quotes::totals(self), "open_interest_totals", why);
+        assert_same(&current(&history.oi_shocks), &quotes::shocks(self, &interest, &cascades), "oi_shocks", why);
+        assert_same(&current(&history.basis), &quotes::basis(self), "basis", why);
         assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
