@@ -9,6 +9,8 @@ pub struct Config {
     pub lateness_ms: i64,
     /// Late events inside it correct the views; older ones are only listed.
     pub correction_horizon_ms: i64,
+    /// What a venue says later than another by more than this is left out of the views across venues. At least the horizon counts.
+    pub venue_lag_ms_max: i64,
     /// Open bars are published when this much knowledge time has passed.
     pub open_bars_every_ms: u64,
     /// Liquidation cascades.
@@ -118,6 +120,7 @@ impl Default for Config {
         Self {
             lateness_ms: 2_000,
             correction_horizon_ms: 7_200_000,
+            venue_lag_ms_max: 14_400_000,
             open_bars_every_ms: 1_000,
             cascades: Cascades {
                 thresholds: [

@@ -20,7 +20,7 @@ use crate::model::{
 };
 use crate::operators::{KnownAt, per_quantum, replace};
 use crate::quotes::{InterestSample, RateSample};
-use crate::venues::{Due, Said, Symbols};
+use crate::venues::{Due, Said, Symbols, keep_minutes};
 
 /// The view and its episodes.
 pub struct Spreads<'scope> {
@@ -57,7 +57,7 @@ pub fn funding_spreads<'scope>(
     instruments: Arc<Instruments>,
 ) -> Spreads<'scope> {
     let settings = config.funding;
-    let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
+    let keep = keep_minutes(config);
     let (mut of_rates, mut of_interest) = (Symbols::new(Arc::clone(&instruments)), Symbols::new(instruments));
     let rates = rates.inner.flat_map(move |(sample, _, diff)| {
         let (venue, symbol) = of_rates.of(sample.instrument).filter(|_| sample.kind == FundingKind::Predicted)?;
@@ -73,7 +73,7 @@ pub fn funding_spreads<'scope>(
         legs.sort_unstable();
         for legs in legs.chunk_by(|a, b| a.0 == b.0) {
             let id = legs[0].0;
-            let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(id, horizon_minutes));
+            let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(id, keep));
             legs.iter().for_each(|leg| symbol.apply(leg));
             symbol.report(&settings, changes);
         }
@@ -96,13 +96,13 @@ struct Symbol {
 }
 
 impl Symbol {
-    fn new(id: InstrumentId, horizon_minutes: i64) -> Self {
+    fn new(id: InstrumentId, keep: i64) -> Self {
         Self {
             id,
             rates: Said::new(),
             interest: Said::new(),
-            due: Due::new(horizon_minutes),
-            series: Series::new(Due::keep_minutes(horizon_minutes)),
+            due: Due::new(keep),
+            series: Series::new(keep),
             rows: BTreeMap::new(),
             episodes: Episodes::new(id, &[AnomalyKind::Spread]),
         }

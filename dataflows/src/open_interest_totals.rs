@@ -16,7 +16,7 @@ use crate::fixed::{Notional, Price, Quantity};
 use crate::model::{Clock, InstrumentId, Instruments, MINUTE_MS, OpenInterestTotal, Venue};
 use crate::operators::{KnownAt, per_quantum, replace};
 use crate::quotes::{InterestSample, KNOWN_MINUTES};
-use crate::venues::{Due, Said, Symbols};
+use crate::venues::{Due, Said, Symbols, keep_minutes};
 
 /// A venue's open interest and mark price in a minute: (symbol, diff, venue, minute, both).
 type Input = (InstrumentId, isize, Venue, i64, (Quantity, Option<Price>));
@@ -28,7 +28,7 @@ pub fn open_interest_totals<'scope>(
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> VecCollection<'scope, KnownAt, OpenInterestTotal, isize> {
-    let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
+    let keep = keep_minutes(config);
     let mut symbols = Symbols::new(instruments);
     let legs = interest.inner.flat_map(move |(sample, _, diff)| {
         let (venue, symbol) = symbols.of(sample.instrument)?;
@@ -41,7 +41,7 @@ pub fn open_interest_totals<'scope>(
         legs.sort_unstable();
         for legs in legs.chunk_by(|a, b| a.0 == b.0) {
             let id = legs[0].0;
-            let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(horizon_minutes));
+            let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(keep));
             for &(_, diff, venue, minute, said) in legs {
                 symbol.said.set(venue, minute, (diff > 0).then_some(said));
                 symbol.due.touch(minute);
@@ -58,8 +58,8 @@ struct Symbol {
 }
 
 impl Symbol {
-    fn new(horizon_minutes: i64) -> Self {
-        Self { said: Said::new(), due: Due::new(horizon_minutes), rows: BTreeMap::new() }
+    fn new(keep: i64) -> Self {
+        Self { said: Said::new(), due: Due::new(keep), rows: BTreeMap::new() }
     }
 
     fn report(&mut self, id: InstrumentId, changes: &mut Vec<(OpenInterestTotal, isize)>) {

@@ -1,14 +1,15 @@
 //! One symbol on several venues: whose row goes to whom, and what each venue last said.
 //!
 //! Venues' clocks differ. A minute counts once any of the symbol's venues has one after it, so that the others have had a minute to
-//! close theirs; what comes later corrects it. A venue that lags another by more than twice the correction horizon does not count.
+//! close theirs; what comes later corrects it. What a venue says later than another by more than the configured lag is left out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::model::{InstrumentId, Instruments, Venue};
+use crate::config::Config;
+use crate::model::{InstrumentId, Instruments, MINUTE_MS, Venue};
 use crate::operators::NEVER;
 use crate::quotes::KNOWN_MINUTES;
 
@@ -35,6 +36,11 @@ impl Symbols {
     }
 }
 
+/// How many minutes of a symbol can still change: the correction horizon, or how far venues may be apart.
+pub(crate) fn keep_minutes(config: &Config) -> i64 {
+    config.correction_horizon_ms.max(config.venue_lag_ms_max) / MINUTE_MS + 1
+}
+
 /// The minutes of a symbol for which rows are due.
 #[derive(Debug)]
 pub(crate) struct Due {
@@ -46,13 +52,9 @@ pub(crate) struct Due {
 const CLEAN: (i64, i64) = (i64::MAX, i64::MIN);
 
 impl Due {
-    pub fn new(horizon_minutes: i64) -> Self {
-        Self { newest: NEVER, dirty: CLEAN, keep: 2 * horizon_minutes + 30 }
-    }
-
-    /// How many minutes before the newest can still change.
-    pub fn keep_minutes(horizon_minutes: i64) -> i64 {
-        Self::new(horizon_minutes).keep
+    /// Minutes up to `keep` before the newest can still change.
+    pub fn new(keep: i64) -> Self {
+        Self { newest: NEVER, dirty: CLEAN, keep }
     }
 
     /// A venue said something else of `minute`: it holds until it says something new, for a quarter of an hour at most.

@@ -71,6 +71,7 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.cascades.thresholds =
         [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
+    config.venue_lag_ms_max = 30 * DAY_MS; // a venue may be silent for days, and nobody says that it is idle
     config.funding.minutes_min = 2;
     config.funding.hours_min = 2;
     config.funding.settlements_min = 3;
