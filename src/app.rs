@@ -219,6 +219,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
     let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
     let threshold = |t: &config::Threshold| views::Threshold::usd(t.minimum_usd, t.critical_usd_per_hour);
     let (cascades, volatility) = (&config.views.cascades, &config.views.volatility);
+    let (funding, interest) = (&config.views.funding, &config.views.open_interest);
     engine::Settings {
         workers: config.engine.workers,
         quantum_ms: config.time.quantum_ms.unwrap_or(if pace == Pace::Live { 20 } else { 1_000 }),
@@ -228,6 +229,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
         views: views::Config {
             lateness_ms: ms(config.time.lateness_ms),
             correction_horizon_ms: ms(config.time.correction_horizon_ms),
+            venue_lag_ms_max: ms(config.time.venue_lag_ms_max),
             open_bars_every_ms: config.views.open_bars_every_ms,
             cascades: views::Cascades {
                 thresholds: [threshold(&cascades.m5), threshold(&cascades.h1), threshold(&cascades.h4)],
@@ -239,6 +241,25 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 hysteresis: volatility.hysteresis,
                 ewma_half_life_minutes: volatility.ewma_half_life_minutes,
                 coverage_min: volatility.coverage_min,
+            },
+            funding: views::Funding {
+                anomaly_z: funding.anomaly_z,
+                anomaly_deviation_min: views::rate(funding.anomaly_deviation_min),
+                change_max: views::rate(funding.change_max),
+                clear_z: funding.clear_z,
+                deviation_z: funding.deviation_z,
+                scale_floor: funding.scale_floor,
+                reversal_min: views::rate(funding.reversal_min),
+                reversal_minutes: ms(funding.reversal_minutes),
+                high_volatility_quantile: funding.high_volatility_quantile,
+                minutes_min: ms(funding.minutes_min),
+                hours_min: ms(funding.hours_min),
+                settlements_min: ms(funding.settlements_min),
+            },
+            open_interest: views::OpenInterest {
+                quadrant_interest_min: interest.quadrant_interest_min,
+                quadrant_price_min: interest.quadrant_price_min,
+                shock_drop: interest.shock_drop,
             },
         },
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::document::{Places, suggestion};
-use super::{Config, Feed, Store, Webhook, redact};
+use super::{Config, Feed, Funding, Store, Webhook, redact};
 
 const BINANCE_STREAMS: [&str; 6] = ["trades", "aggTrades", "klines", "mark", "liquidations", "open_interest"];
 const BYBIT_STREAMS: [&str; 6] = ["trades", "klines", "tickers", "mark", "open_interest", "liquidations"];
@@ -23,6 +23,7 @@ const BYBIT: FeedRules = FeedRules { key: "feeds.bybit_linear", streams: &BYBIT_
 pub fn check(config: &Config, places: &mut Places) {
     time(config, places);
     boundaries(config.views.volatility.boundaries, config.views.volatility.hysteresis, places);
+    funding(&config.views.funding, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
     let feeds = [(BINANCE, &config.feeds.binance_usdm), (BYBIT, &config.feeds.bybit_linear)];
@@ -50,6 +51,15 @@ fn boundaries(bounds: [f64; 3], hysteresis: f64, places: &mut Places) {
     } else if bounds.windows(2).any(|w| w[0] * (1.0 + hysteresis) >= w[1] * (1.0 - hysteresis)) {
         let message = format!("the bands of {bounds:?} overlap at a hysteresis of {hysteresis}");
         places.warning(KEY, message, "a regime between them is hard to enter: spread them or lower the hysteresis");
+    }
+}
+
+fn funding(funding: &Funding, places: &mut Places) {
+    for (key, limit) in [("anomaly_z", funding.anomaly_z), ("deviation_z", funding.deviation_z)] {
+        if funding.clear_z > limit {
+            let message = format!("{} is above {key}, {limit}", funding.clear_z);
+            places.error("views.funding.clear_z", message, "what has begun would be over at once: lower it");
+        }
     }
 }
 

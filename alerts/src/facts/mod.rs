@@ -3,8 +3,10 @@
 //! All money is USD, all times are UTC ms, volatilities are fractions per day. The numbers must be finite.
 
 mod cascade;
+mod funding;
 mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
+pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
 pub use volatility::{Regime, VolatilityFacts};
