@@ -239,6 +239,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
     let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
     let threshold = |t: &config::Threshold| views::Threshold::usd(t.minimum_usd, t.critical_usd_per_hour);
     let (cascades, volatility, zones) = (&config.views.cascades, &config.views.volatility, &config.views.support_zones);
+    let (funding, interest) = (&config.views.funding, &config.views.open_interest);
     engine::Settings {
         workers: config.engine.workers,
         quantum_ms: config.time.quantum_ms.unwrap_or(if pace == Pace::Live { 20 } else { 1_000 }),
@@ -248,6 +249,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
         views: views::Config {
             lateness_ms: integer(config.time.lateness_ms),
             correction_horizon_ms: integer(config.time.correction_horizon_ms),
+            venue_lag_ms_max: integer(config.time.venue_lag_ms_max),
             open_bars_every_ms: config.views.open_bars_every_ms,
             features_timeframes: config.views.features_timeframes.iter().filter_map(|name| Timeframe::from_name(name)).collect(),
             cascades: views::Cascades {
@@ -275,6 +277,25 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 quantile_ppm: (zones.quantile * 1e6).round() as u32,
                 zones_max: zones.zones_max,
                 leave_bps: zones.leave_bps,
+            },
+            funding: views::Funding {
+                anomaly_z: funding.anomaly_z,
+                anomaly_deviation_min: views::rate(funding.anomaly_deviation_min),
+                change_max: views::rate(funding.change_max),
+                clear_z: funding.clear_z,
+                deviation_z: funding.deviation_z,
+                scale_floor: funding.scale_floor,
+                reversal_min: views::rate(funding.reversal_min),
+                reversal_minutes: integer(funding.reversal_minutes),
+                high_volatility_quantile: funding.high_volatility_quantile,
+                minutes_min: integer(funding.minutes_min),
+                hours_min: integer(funding.hours_min),
+                settlements_min: integer(funding.settlements_min),
+            },
+            open_interest: views::OpenInterest {
+                quadrant_interest_min: interest.quadrant_interest_min,
+                quadrant_price_min: interest.quadrant_price_min,
+                shock_drop: interest.shock_drop,
             },
         },
     }

@@ -1,6 +1,6 @@
 //! What the views are told: thresholds, windows, limits. Plain numbers; the program's configuration file is read elsewhere.
 
-use crate::fixed::{Notional, ONE};
+use crate::fixed::{Notional, ONE, Rate};
 use crate::model::Timeframe;
 
 /// Settings of all views.
@@ -10,6 +10,8 @@ pub struct Config {
     pub lateness_ms: i64,
     /// Late events inside it correct the views; older ones are only listed.
     pub correction_horizon_ms: i64,
+    /// What a venue says later than another by more than this is left out of the views across venues. At least the horizon counts.
+    pub venue_lag_ms_max: i64,
     /// Open bars are published when this much knowledge time has passed.
     pub open_bars_every_ms: u64,
     /// Liquidation cascades.
@@ -20,6 +22,10 @@ pub struct Config {
     pub features_timeframes: Vec<Timeframe>,
     /// Support zones and returns to them.
     pub support_zones: SupportZones,
+    /// Funding and its anomalies.
+    pub funding: Funding,
+    /// Open interest: quadrants and shocks.
+    pub open_interest: OpenInterest,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -53,6 +59,12 @@ impl Threshold {
 /// USD to fixed point, at a millionth of a dollar.
 fn usd(amount: f64) -> Notional {
     Notional((amount * 1e6).round() as i128 * (ONE * ONE / 1_000_000))
+}
+
+/// A fraction to fixed point.
+#[must_use]
+pub fn rate(fraction: f64) -> Rate {
+    Rate((fraction * ONE as f64).round() as i64)
 }
 
 /// Volatility estimators and regimes (ANALYTICS: "Volatility").
@@ -102,11 +114,52 @@ pub struct SupportZones {
     pub leave_bps: u32,
 }
 
+/// When funding is unusual (ANALYTICS: "Funding"). Rates are per 8 h.
+#[derive(Clone, Copy, Debug)]
+pub struct Funding {
+    /// An anomaly has a |z| against 30 days above this.
+    pub anomaly_z: f64,
+    /// And is at least this far from the median.
+    pub anomaly_deviation_min: Rate,
+    /// Or has changed within an hour by more than this.
+    pub change_max: Rate,
+    /// It is over when |z| is below this.
+    pub clear_z: f64,
+    /// A |z| against 24 h above this is noted.
+    pub deviation_z: f64,
+    /// No z-score is taken against a smaller deviation, a fraction.
+    pub scale_floor: f64,
+    /// A reversal is from beyond this on one side to beyond it on the other.
+    pub reversal_min: Rate,
+    /// For so long, without a break.
+    pub reversal_minutes: i64,
+    /// Volatility above this quantile of its 30 days is high.
+    pub high_volatility_quantile: f64,
+    /// A baseline of 24 h has at least so many minutes.
+    pub minutes_min: i64,
+    /// A baseline of 30 days has at least so many hours.
+    pub hours_min: i64,
+    /// A baseline of settled rates has at least so many settlements.
+    pub settlements_min: i64,
+}
+
+/// Open interest (ANALYTICS: "Open interest"). Changes are fractions.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenInterest {
+    /// A change over an hour below it is none.
+    pub quadrant_interest_min: f64,
+    /// A price change over an hour below it is none.
+    pub quadrant_price_min: f64,
+    /// A fall within 5 minutes by at least this, during a cascade, is a shock.
+    pub shock_drop: f64,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             lateness_ms: 2_000,
             correction_horizon_ms: 7_200_000,
+            venue_lag_ms_max: 14_400_000,
             open_bars_every_ms: 1_000,
             cascades: Cascades {
                 thresholds: [
@@ -136,6 +189,21 @@ impl Default for Config {
                 zones_max: 5,
                 leave_bps: 10,
             },
+            funding: Funding {
+                anomaly_z: 2.5,
+                anomaly_deviation_min: rate(1.5e-4),
+                change_max: rate(5e-4),
+                clear_z: 1.5,
+                deviation_z: 2.0,
+                scale_floor: 2e-5,
+                reversal_min: rate(5e-5),
+                reversal_minutes: 240,
+                high_volatility_quantile: 0.95,
+                minutes_min: 720,
+                hours_min: 168,
+                settlements_min: 21,
+            },
+            open_interest: OpenInterest { quadrant_interest_min: 0.005, quadrant_price_min: 0.0025, shock_drop: 0.03 },
         }
     }
 }

@@ -7,7 +7,10 @@
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
 //!                     ├▶ support_zones, zone_touches ◀ prices, marks
-//!                     └▶ funding, open_interest
+//!                     └▶ quotes ─▶ basis
+//!                               ├▶ funding, funding_anomalies
+//!                               ├▶ open_interest ◀ bars;  oi_shocks ◀ cascades
+//!                               └▶ funding_spreads, open_interest_totals (by symbol)
 //! ```
 //!
 //! To add a view: one file with one function from collections to a collection, and one line here.
@@ -23,7 +26,10 @@ use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, features, kline_checks, liquidations, quotes, support_zones, volatility, volatility_regimes};
+use crate::{
+    bars, cascades, features, funding, funding_spreads, kline_checks, liquidations, oi_shocks, open_interest,
+    open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
+};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -56,8 +62,16 @@ pub fn build<'scope>(
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
+    let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
+    let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
+    let open_interest = open_interest::open_interest(quotes.interest.clone(), bars.closed.clone(), clocks.clone(), config);
     Views {
         kline_checks: kline_checks::kline_checks(base.klines, bars.closed.clone(), clocks.clone(), config, names()),
+        funding_anomalies: funding.anomalies.concat(spreads.anomalies),
+        funding_spreads: spreads.rows,
+        open_interest_totals: open_interest_totals::open_interest_totals(quotes.interest, clocks.clone(), config, names()),
+        oi_shocks: oi_shocks::oi_shocks(open_interest.clone(), cascades.clone(), clocks.clone(), config),
+        basis: quotes.basis,
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
@@ -66,10 +80,10 @@ pub fn build<'scope>(
         bars: bars.bars,
         cascades,
         volatility,
-        funding: quotes.funding,
-        open_interest: quotes.open_interest,
         support_zones: zones.zones,
         zone_touches: zones.touches,
+        funding: funding.rows,
+        open_interest,
     }
 }
 

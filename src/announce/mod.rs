@@ -12,6 +12,7 @@ use dataflows::model::{Change, Changes, Coverage, Instruments, Severity};
 use crate::store::Quantum;
 use crate::store::edge::{AlertRow, EdgeRow};
 
+mod funding;
 mod liquidations;
 mod support_zones;
 mod volatility;
@@ -60,6 +61,8 @@ impl Announcer {
                 Changes::Cascades(changes) => self.tell(changes, &mut rows),
                 Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
                 Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
+                Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
+                Changes::OiShocks(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }
