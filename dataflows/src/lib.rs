@@ -8,6 +8,7 @@
 pub mod bars;
 pub mod cascades;
 pub mod config;
+mod due;
 pub mod fixed;
 pub mod graph;
 pub mod hot;

@@ -26,6 +26,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     migration(1, "views", include_str!("../../schemas/clickhouse/0001_views.sql")),
     migration(2, "volatility_regimes", include_str!("../../schemas/clickhouse/0002_volatility_regimes.sql")),
+    migration(4, "liquidations", include_str!("../../schemas/clickhouse/0004_liquidations.sql")),
 ];
 
 const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {

@@ -103,6 +103,8 @@ pub struct LiquidationWindow {
     pub count: u64,
     /// The largest event, quote units.
     pub largest: Notional,
+    /// How complete the feed is, of its events the least.
+    pub coverage: Coverage,
 }
 
 /// Which side bears a cascade.
@@ -121,6 +123,26 @@ pub enum Severity {
     Info,
     Warning,
     Critical,
+}
+
+/// Where a cascade's critical velocity comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CriticalFrom {
+    /// The configuration.
+    Absolute,
+    /// The quantile of the symbol's own past, which was more.
+    Adaptive,
+}
+
+impl CriticalFrom {
+    /// As SQL writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absolute => "absolute",
+            Self::Adaptive => "adaptive",
+        }
+    }
 }
 
 /// View `cascades`: the life of a liquidation cascade as one row. Key: cascade_id.
@@ -150,6 +172,10 @@ pub struct Cascade {
     pub window_notional: Notional,
     /// The largest `window_notional` of its life.
     pub peak_window_notional: Notional,
+    /// What the velocity had to exceed when it began, quote units per hour. It holds for the cascade's whole life.
+    pub critical_per_hour: Notional,
+    /// Which rule set it.
+    pub critical_from: CriticalFrom,
     /// peak velocity / critical velocity.
     pub severity: Real,
     /// WARNING below 1.5, CRITICAL from 1.5.
@@ -158,7 +184,7 @@ pub struct Cascade {
     pub side_bias: SideBias,
     /// From the last price at onset to the extreme of its life, basis points, signed. `None` without trades.
     pub price_move_bps: Option<Real>,
-    /// How complete the feed is.
+    /// How complete the feed is, of its events the least.
     pub coverage: Coverage,
 }
 

@@ -12,6 +12,7 @@ pub mod volatility;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataflows::config::Config;
+use dataflows::fixed::Notional;
 use dataflows::model::*;
 
 use crate::run::{History, assert_same, current, is_heard};
@@ -45,6 +46,11 @@ impl<'a> Events<'a> {
 
     pub fn watermark(&self, instrument: InstrumentId) -> i64 {
         self.watermark.get(&self.venue(instrument)).copied().unwrap_or(i64::MIN / 2)
+    }
+
+    /// Whether the instrument's venue was heard in the minute that opens at `minute`.
+    pub fn heard_in(&self, instrument: InstrumentId, minute: i64) -> bool {
+        self.heard.get(&self.venue(instrument)).is_some_and(|minutes| minutes.contains(&minute))
     }
 
     /// The last minute in which the instrument's venue was heard.
@@ -116,8 +122,12 @@ pub fn near(a: Option<Real>, b: Option<Real>) -> bool {
 }
 
 fn near_cascade(a: &Cascade, b: &Cascade) -> bool {
-    let plain = |c: &Cascade| Cascade { severity: Real(0.0), price_move_bps: None, ..*c };
-    plain(a) == plain(b) && near(Some(a.severity), Some(b.severity)) && near(a.price_move_bps, b.price_move_bps)
+    let plain = |c: &Cascade| Cascade { severity: Real(0.0), price_move_bps: None, critical_per_hour: Notional(0), ..*c };
+    let critical = |c: &Cascade| Some(Real(c.critical_per_hour.to_f64()));
+    plain(a) == plain(b)
+        && near(critical(a), critical(b))
+        && near(Some(a.severity), Some(b.severity))
+        && near(a.price_move_bps, b.price_move_bps)
 }
 
 fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
