@@ -1,3 +1,5 @@
+//! Views `cascades` and `self_excitation`.
+//!
 //! View `cascades`: when liquidations feed on each other, from the second they cross to the end, as one row.
 //!
 //! Per (instrument, window of 5m, 1h, 4h): velocity = the trailing window's notional / its hours. A cascade begins at the
@@ -10,13 +12,14 @@
 //! a copy of itself once a minute: a late event sets it back to the copy before it and it steps forward again, and what
 //! then differs from the rows that are out is the correction.
 
+mod excitation;
 mod heard;
 mod histogram;
 mod machine;
 mod prices;
 mod thresholds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
@@ -28,9 +31,11 @@ use timely::dataflow::operators::vec::Map;
 use crate::config::{Cascades, Config};
 use crate::due::Due;
 use crate::model::{
-    Cascade, Clock, InstrumentId, Instruments, Liquidation, Partial, Real, SECOND_MS, Severity, SideBias, Venue, Window,
+    Cascade, Clock, InstrumentId, Instruments, Liquidation, Partial, Real, SECOND_MS, SelfExcitation, Severity, SideBias, Venue,
+    Window,
 };
 use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use excitation::{AtOnset, Excitation};
 use heard::HeardDays;
 use histogram::DAY_SECS;
 use machine::{Episode, Machine, Seconds};
@@ -46,6 +51,20 @@ enum Input {
     Prints(Partial),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Row {
+    Cascade(Cascade),
+    SelfExcitation(SelfExcitation),
+}
+
+/// Both views.
+pub struct Views<'scope> {
+    /// A row from the onset on.
+    pub cascades: VecCollection<'scope, KnownAt, Cascade, isize>,
+    /// A row an hour.
+    pub self_excitation: VecCollection<'scope, KnownAt, SelfExcitation, isize>,
+}
+
 /// Maintains the cascades of all instruments.
 pub fn cascades<'scope>(
     events: StreamVec<'scope, KnownAt, Liquidation>,
@@ -53,7 +72,7 @@ pub fn cascades<'scope>(
     clocks: StreamVec<'scope, KnownAt, Clock>,
     config: &Config,
     instruments: Arc<Instruments>,
-) -> VecCollection<'scope, KnownAt, Cascade, isize> {
+) -> Views<'scope> {
     let input = events.map(Input::Event).concat(partials.map(Input::Prints));
     let mut state = State {
         config: config.cascades,
@@ -64,8 +83,15 @@ pub fn cascades<'scope>(
         by_instrument: FxHashMap::default(),
         due: Due::default(),
         at_hand: Vec::new(),
+        spoilt: BTreeSet::new(),
     };
-    per_quantum(input, clocks, "cascades", move |_known_at, input, clocks, changes| state.quantum(&input, clocks, changes))
+    let rows = per_quantum(input, clocks, "cascades", move |_known_at, input, clocks, changes| {
+        state.quantum(&input, clocks, changes);
+    });
+    Views {
+        cascades: rows.clone().flat_map(|row| if let Row::Cascade(row) = row { Some(row) } else { None }),
+        self_excitation: rows.flat_map(|row| if let Row::SelfExcitation(row) = row { Some(row) } else { None }),
+    }
 }
 
 struct State {
@@ -79,6 +105,8 @@ struct State {
     due: Due,
     /// Those of this quantum.
     at_hand: Vec<InstrumentId>,
+    /// Those with fits to be made again.
+    spoilt: BTreeSet<InstrumentId>,
 }
 
 struct InstrumentCascades {
@@ -86,6 +114,7 @@ struct InstrumentCascades {
     seconds: Seconds,
     prices: Prices,
     thresholds: Thresholds,
+    excitation: Excitation,
     machine: Machine,
     /// Copies of the machine, by the second up to which it had stepped.
     copies: BTreeMap<i64, Machine>,
@@ -95,6 +124,7 @@ struct InstrumentCascades {
     /// The earliest second from which the machine has to step again.
     dirty_from: i64,
     prices_changed: bool,
+    fits_changed: bool,
     forgotten_to: i64,
 }
 
@@ -103,7 +133,7 @@ const FORGET_EVERY_SECS: i64 = 60;
 const FORGET_IDLE_EVERY_SECS: i64 = 600;
 
 impl State {
-    fn quantum(&mut self, input: &[Input], clocks: &[Clock], changes: &mut Vec<(Cascade, isize)>) {
+    fn quantum(&mut self, input: &[Input], clocks: &[Clock], changes: &mut Vec<(Row, isize)>) {
         for item in input {
             self.take(item);
         }
@@ -116,6 +146,10 @@ impl State {
             self.due.take(venue, now, &mut self.at_hand);
             self.heard.forget_before(venue, reach.div_euclid(SECOND_MS * DAY_SECS) - self.config.adaptive.days - 1);
         }
+        let is_pressed = |venue| clocks.iter().any(|clock| *clock == Clock::Flush || *clock == Clock::Idle(venue));
+        if clocks.iter().any(|clock| !matches!(clock, Clock::Active { .. })) {
+            self.at_hand.extend(&self.spoilt);
+        }
         self.at_hand.sort_unstable();
         self.at_hand.dedup();
         for id in std::mem::take(&mut self.at_hand) {
@@ -123,6 +157,13 @@ impl State {
             let (now, reach) = (self.now(venue), self.watermarks.reach(venue, self.horizon_ms));
             let Some(instrument) = self.by_instrument.get_mut(&id) else { continue };
             instrument.step(&self.config, now, &self.heard);
+            let fits = &self.config.self_excitation;
+            instrument.fits_changed |= instrument.excitation.step(id, fits, now, is_pressed(venue), changes);
+            if instrument.excitation.is_spoilt() {
+                self.spoilt.insert(id);
+            } else {
+                self.spoilt.remove(&id);
+            }
             instrument.report(id, &self.config, changes);
             instrument.forget(&self.config, now, reach.div_euclid(SECOND_MS));
             self.due.set(venue, id, instrument.due(&self.config, now));
@@ -143,6 +184,7 @@ impl State {
         let mut is_touched = match item {
             Input::Event(event) => {
                 instrument.seconds.add(second, event);
+                instrument.excitation.add(event);
                 instrument.dirty_from = instrument.dirty_from.min(second);
                 instrument.thresholds.correct_after(second.div_euclid(DAY_SECS));
                 true
@@ -189,12 +231,14 @@ impl InstrumentCascades {
             seconds: Seconds::default(),
             prices: Prices::default(),
             thresholds: Thresholds::new(venue),
+            excitation: Excitation::default(),
             machine: Machine::default(),
             copies: BTreeMap::new(),
             ended: Vec::new(),
             rows: BTreeMap::new(),
             dirty_from: i64::MAX,
             prices_changed: false,
+            fits_changed: false,
             forgotten_to: NEVER,
         }
     }
@@ -227,9 +271,9 @@ impl InstrumentCascades {
     }
 
     /// What the rows should be now, against what they are.
-    fn report(&mut self, id: InstrumentId, config: &Cascades, changes: &mut Vec<(Cascade, isize)>) {
-        let is_dirty = self.dirty_from < i64::MAX || self.prices_changed || self.machine.changed;
-        (self.dirty_from, self.prices_changed, self.machine.changed) = (i64::MAX, false, false);
+    fn report(&mut self, id: InstrumentId, config: &Cascades, changes: &mut Vec<(Row, isize)>) {
+        let is_dirty = self.dirty_from < i64::MAX || self.prices_changed || self.fits_changed || self.machine.changed;
+        (self.dirty_from, self.prices_changed, self.fits_changed, self.machine.changed) = (i64::MAX, false, false, false);
         if !is_dirty || (self.rows.is_empty() && self.ended.is_empty() && self.machine.open.iter().all(Option::is_none)) {
             return;
         }
@@ -237,15 +281,16 @@ impl InstrumentCascades {
         let open = self.machine.open.iter().flatten().map(|episode| (episode, false));
         let mut rows = BTreeMap::new();
         for (episode, is_over) in ended.chain(open) {
-            let row = to_row(id, episode, is_over, config, &self.prices);
+            let at_onset = self.excitation.at_onset(episode.onset, &config.self_excitation);
+            let row = to_row(id, episode, is_over, config, &self.prices, at_onset);
             rows.insert((row.window, row.onset), row);
         }
         for (key, &row) in &rows {
-            replace(self.rows.get(key).copied(), Some(row), |row| row, changes);
+            replace(self.rows.get(key).copied(), Some(row), Row::Cascade, changes);
         }
         for (key, &row) in &self.rows {
             if !rows.contains_key(key) {
-                changes.push((row, -1));
+                changes.push((Row::Cascade(row), -1));
             }
         }
         self.rows = rows;
@@ -271,6 +316,7 @@ impl InstrumentCascades {
         self.ended.retain(|(ended, _)| *ended >= reach);
         let episodes = || self.ended.iter().map(|(_, episode)| episode).chain(self.machine.open.iter().flatten());
         let onset = episodes().map(|episode| episode.onset).min().unwrap_or(reach);
+        self.excitation.forget(reach, |onset| episodes().any(|e| e.onset == onset));
         self.rows.retain(|&(window, onset), _| episodes().any(|e| e.window == window && e.onset * SECOND_MS == onset));
         self.prices.forget_before(onset.min(reach) - prices::LOOK_BACK_SECS);
     }
@@ -278,18 +324,21 @@ impl InstrumentCascades {
     /// When something happens by itself.
     fn due(&self, config: &Cascades, now: i64) -> Option<i64> {
         let idle = self.seconds.first().map(|_| now + FORGET_IDLE_EVERY_SECS);
-        self.machine.due(&self.seconds, config).into_iter().chain(idle).min()
+        let fit = self.excitation.due(&config.self_excitation);
+        [self.machine.due(&self.seconds, config), fit, idle].into_iter().flatten().min()
     }
 }
 
-fn to_row(instrument: InstrumentId, episode: &Episode, is_over: bool, config: &Cascades, prices: &Prices) -> Cascade {
+fn to_row(
+    instrument: InstrumentId,
+    episode: &Episode,
+    is_over: bool,
+    config: &Cascades,
+    prices: &Prices,
+    at_onset: [Option<AtOnset>; 2],
+) -> Cascade {
+    let at_onset = at_onset[usize::from(episode.sums.short > episode.sums.long)];
     let total = episode.sums.total();
-    let share = |side: crate::fixed::Notional| side.to_f64() / total.to_f64();
-    let side_bias = match () {
-        () if share(episode.sums.long) >= config.side_bias_share => SideBias::Long,
-        () if share(episode.sums.short) >= config.side_bias_share => SideBias::Short,
-        () => SideBias::Balanced,
-    };
     let hours = episode.window.secs() as f64 / 3_600.0;
     let severity = episode.peak.to_f64() / hours / episode.limits.critical_per_hour.to_f64();
     Cascade {
@@ -309,8 +358,10 @@ fn to_row(instrument: InstrumentId, episode: &Episode, is_over: bool, config: &C
         critical_from: episode.limits.from,
         severity: Real(severity),
         severity_label: if severity < 1.5 { Severity::Warning } else { Severity::Critical },
-        side_bias,
+        side_bias: SideBias::of(episode.sums.long, episode.sums.short, config.side_bias_share),
         price_move_bps: prices.move_bps(episode.onset, episode.last_active).map(Real),
+        branching_ratio: at_onset.map(|(ratio, _)| ratio),
+        self_feeding: at_onset.is_some_and(|(_, feeds)| feeds),
         coverage: episode.sums.coverage(),
     }
 }

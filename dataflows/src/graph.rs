@@ -4,7 +4,7 @@
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
 //!                     │   klines ───┴▶ kline_checks
 //!                     ├▶ liquidations, windows
-//!                     ├▶ cascades ◀ prices
+//!                     ├▶ cascades ◀ prices ─▶ market_cascades
 //!                     └▶ funding, open_interest
 //! ```
 //!
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{bars, cascades, kline_checks, liquidations, market_cascades, quotes, volatility, volatility_regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -58,9 +58,11 @@ pub fn build<'scope>(
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
-        late_events: late_events(base.late, clocks),
+        late_events: late_events(base.late, clocks.clone()),
         bars: bars.bars,
-        cascades,
+        market_cascades: market_cascades::market_cascades(cascades.cascades.clone(), clocks.clone(), config, names()),
+        cascades: cascades.cascades,
+        self_excitation: cascades.self_excitation,
         volatility,
         funding: quotes.funding,
         open_interest: quotes.open_interest,

@@ -196,6 +196,8 @@ fn check_keys(history: &History) {
     let late: Changes<(u64, LateEvent)> = history.late_events.iter().map(|&(at, row, diff)| (at, (at, row), diff)).collect();
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
     check_key(&history.volatility_regimes, |r| (r.instrument, r.onset));
+    check_key(&history.self_excitation, |r| (r.instrument, r.position_side, r.ts));
+    check_key(&history.market_cascades, |r| r.onset);
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

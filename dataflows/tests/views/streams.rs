@@ -60,6 +60,8 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.cascades.thresholds =
         [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
+    (config.cascades.market.assets_min, config.cascades.market.within_secs) = (2, 120);
+    (config.cascades.self_excitation.events_min, config.cascades.self_excitation.feeding_ratio) = (15, 0.3);
     let adaptive = &mut config.cascades.adaptive;
     (adaptive.quantile, adaptive.days, adaptive.known_days_min, adaptive.heard_min) = (0.9, 3, 1, 0.9);
     config
@@ -103,7 +105,7 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
     let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX, 2 => Just(BURST)];
     let who = match pace {
         Pace::Mixed => 0u8..5,
-        Pace::Crowded => 0u8..2,
+        Pace::Crowded => 0u8..3,
     };
     let repeat = prop_oneof![5 => Just(None), 1 => delay().prop_map(Some)];
     (gap, who, what, 0u16..1_000, 0u16..1_000, any::<u8>(), [delay(), delay()], repeat).prop_map(

@@ -1,11 +1,14 @@
 //! View rows: what the program says. A view changes by `(row, known_at, ±1)`.
 
+mod liquidations;
+
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Coverage, FundingKind, InstrumentId, PositionSide, PriceKind, Timeframe, Venue, Window};
 use crate::fixed::{Notional, Price, Quantity, Rate};
+pub use liquidations::{MarketCascade, SelfExcitation};
 
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
@@ -116,6 +119,19 @@ pub enum SideBias {
     Balanced,
 }
 
+impl SideBias {
+    /// The side with at least `share_min` of the notional.
+    #[must_use]
+    pub fn of(long: Notional, short: Notional, share_min: f64) -> Self {
+        let total = (long + short).to_f64();
+        match () {
+            () if long.to_f64() / total >= share_min => Self::Long,
+            () if short.to_f64() / total >= share_min => Self::Short,
+            () => Self::Balanced,
+        }
+    }
+}
+
 /// How grave an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -184,6 +200,11 @@ pub struct Cascade {
     pub side_bias: SideBias,
     /// From the last price at onset to the extreme of its life, basis points, signed. `None` without trades.
     pub price_move_bps: Option<Real>,
+    /// Of the side with the larger notional, as fitted at the last full hour before the onset. `None`: too few events.
+    pub branching_ratio: Option<Real>,
+    /// That side begot its own liquidations at the onset: a branching ratio of at least 0.8, and an intensity of more than five times
+    /// its usual one.
+    pub self_feeding: bool,
     /// How complete the feed is, of its events the least.
     pub coverage: Coverage,
 }
@@ -369,6 +390,8 @@ macro_rules! for_each_view {
             kline_checks: KlineChecks($crate::model::KlineCheck),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
+            self_excitation: SelfExcitation($crate::model::SelfExcitation),
+            market_cascades: MarketCascades($crate::model::MarketCascade),
         }
     };
 }

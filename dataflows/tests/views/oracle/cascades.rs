@@ -11,8 +11,8 @@ use dataflows::config::{CascadeMode, Threshold};
 use dataflows::fixed::Notional;
 use dataflows::model::*;
 
-use super::Events;
 use super::liquidations::notional;
+use super::{Events, excitation};
 
 const WINDOWS: [Window; 3] = [Window::M5, Window::H1, Window::H4];
 const DAY: i64 = 86_400;
@@ -232,6 +232,8 @@ fn row(
     let notionals: Vec<i128> = seconds.map(|second| sides.total(window, second)).collect();
     let peak = *notionals.iter().max().unwrap();
     let severity = Notional(peak).to_f64() * 3_600.0 / window.secs() as f64 / life.threshold.critical_per_hour.to_f64();
+    let side = if short > long { PositionSide::Short } else { PositionSide::Long };
+    let at_onset = excitation::at_onset(events, liquidations, side, life.onset);
     let inside = liquidations.iter().filter(|e| {
         let second = e.ts.div_euclid(1_000);
         second > life.onset - window.secs() && second <= life.last_active
@@ -262,6 +264,8 @@ fn row(
             SideBias::Balanced
         },
         price_move_bps: price_move_bps(trades, life).map(Real),
+        branching_ratio: at_onset.map(|(ratio, _)| ratio),
+        self_feeding: at_onset.is_some_and(|(_, feeds)| feeds),
         coverage: inside.map(|e| e.coverage).max().unwrap(),
     }
 }
