@@ -15,19 +15,22 @@ use sha2::{Digest, Sha256};
 pub enum EventType {
     /// A liquidation cascade began or ended.
     LiquidationCascade,
+    /// Liquidation cascades of several assets at once began or ended.
+    MarketCascade,
     /// A symbol's volatility regime changed.
     VolatilityRegimeChange,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 2] = [Self::LiquidationCascade, Self::VolatilityRegimeChange];
+    pub const ALL: [Self; 3] = [Self::LiquidationCascade, Self::MarketCascade, Self::VolatilityRegimeChange];
 
     /// As JSON, SQL and the configuration write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LiquidationCascade => "LIQUIDATION_CASCADE",
+            Self::MarketCascade => "MARKET_CASCADE",
             Self::VolatilityRegimeChange => "VOLATILITY_REGIME_CHANGE",
         }
     }

@@ -57,6 +57,7 @@ impl Announcer {
         for changes in &quantum.changes {
             match changes {
                 Changes::Cascades(changes) => self.tell(changes, &mut rows),
+                Changes::MarketCascades(changes) => self.tell(changes, &mut rows),
                 Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }

@@ -83,6 +83,8 @@ macro_rules! stored {
     };
 }
 
+mod liquidations;
+
 stored!(Bar => StoredBar in "bars_changes", |bar| bar.instrument => {
     timeframe: &'static str = bar.timeframe.as_str(),
     ts: i64 = bar.ts,
@@ -136,6 +138,8 @@ stored!(Cascade => StoredCascade in "cascades_changes", |row| row.instrument => 
     short_notional: f64 = row.short_notional.to_f64(),
     count: u64 = row.count,
     price_move_bps: Option<f64> = real(row.price_move_bps),
+    branching_ratio: Option<f64> = real(row.branching_ratio),
+    self_feeding: u8 = u8::from(row.self_feeding),
     coverage: &'static str = coverage(row.coverage),
 });
 
