@@ -253,6 +253,25 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
             open_bars_every_ms: config.views.open_bars_every_ms,
             features_timeframes: config.views.features_timeframes.iter().filter_map(|name| Timeframe::from_name(name)).collect(),
             cascades: views::Cascades {
+                mode: match cascades.mode {
+                    config::CascadeMode::Absolute => views::CascadeMode::Absolute,
+                    config::CascadeMode::Adaptive => views::CascadeMode::Adaptive,
+                    config::CascadeMode::Both => views::CascadeMode::Both,
+                },
+                adaptive: views::Adaptive {
+                    quantile: cascades.adaptive.quantile,
+                    days: integer(cascades.adaptive.days),
+                    known_days_min: integer(cascades.adaptive.known_days_min),
+                    heard_min: cascades.adaptive.heard_min,
+                },
+                self_excitation: views::SelfExcitation {
+                    events_min: usize::try_from(cascades.self_excitation.events_min).unwrap_or(usize::MAX),
+                    feeding_ratio: cascades.self_excitation.feeding_ratio,
+                },
+                market: views::MarketCascades {
+                    assets_min: usize::try_from(cascades.market.assets_min).unwrap_or(usize::MAX),
+                    within_secs: integer(cascades.market.within_secs),
+                },
                 thresholds: [threshold(&cascades.m5), threshold(&cascades.h1), threshold(&cascades.h4)],
                 side_bias_share: cascades.side_bias_share,
                 end_after_secs: integer(cascades.end_after_secs),

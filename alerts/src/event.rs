@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 pub enum EventType {
     /// A liquidation cascade began or ended.
     LiquidationCascade,
+    /// Liquidation cascades of several assets at once began or ended.
+    MarketCascade,
     /// A symbol's volatility regime changed.
     VolatilityRegimeChange,
     /// The price came back to a support zone, or left it again.
@@ -31,14 +33,15 @@ pub enum EventType {
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LiquidationCascade,
-        Self::VolatilityRegimeChange,
+        Self::MarketCascade,
         Self::SupportZoneTouched,
         Self::FundingAnomaly,
         Self::FundingReversal,
         Self::FundingSpread,
         Self::OiShock,
+        Self::VolatilityRegimeChange,
     ];
 
     /// As JSON, SQL and the configuration write it.
@@ -46,6 +49,7 @@ impl EventType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LiquidationCascade => "LIQUIDATION_CASCADE",
+            Self::MarketCascade => "MARKET_CASCADE",
             Self::VolatilityRegimeChange => "VOLATILITY_REGIME_CHANGE",
             Self::SupportZoneTouched => "SUPPORT_ZONE_TOUCHED",
             Self::FundingAnomaly => "FUNDING_ANOMALY",

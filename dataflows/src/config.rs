@@ -31,12 +31,62 @@ pub struct Config {
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
 #[derive(Clone, Copy, Debug)]
 pub struct Cascades {
+    /// Which thresholds count.
+    pub mode: CascadeMode,
     /// The 5m, 1h and 4h windows, in this order.
     pub thresholds: [Threshold; 3],
+    /// The thresholds out of a symbol's own past.
+    pub adaptive: Adaptive,
     /// A side with at least this share of notional bears the cascade.
     pub side_bias_share: f64,
     /// A cascade ends this long after it was last active.
     pub end_after_secs: i64,
+    /// How liquidations beget liquidations.
+    pub self_excitation: SelfExcitation,
+    /// Cascades of several assets at once.
+    pub market: MarketCascades,
+}
+
+/// How liquidations beget liquidations.
+#[derive(Clone, Copy, Debug)]
+pub struct SelfExcitation {
+    /// A side with fewer events in 24 h is not fitted.
+    pub events_min: usize,
+    /// The branching ratio from which a cascade can be called self-feeding.
+    pub feeding_ratio: f64,
+}
+
+/// Cascades of several assets at once.
+#[derive(Clone, Copy, Debug)]
+pub struct MarketCascades {
+    /// So many base assets.
+    pub assets_min: usize,
+    /// Must have a 5m onset inside this time.
+    pub within_secs: i64,
+}
+
+/// Which thresholds count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CascadeMode {
+    /// The configured dollars.
+    Absolute,
+    /// The quantile of the symbol's own windows; no cascade before enough days are known, or where the quantile is zero.
+    Adaptive,
+    /// The configured dollars, and as soon as enough days are known the quantile too.
+    Both,
+}
+
+/// A window must be above the quantile of the symbol's same windows at every second of the known days before.
+#[derive(Clone, Copy, Debug)]
+pub struct Adaptive {
+    /// Which.
+    pub quantile: f64,
+    /// Complete UTC days to look back.
+    pub days: i64,
+    /// Fewer known ones give no quantile.
+    pub known_days_min: i64,
+    /// A day is known if the venue was heard in this share of its minutes (and the symbol before it began).
+    pub heard_min: f64,
 }
 
 /// A window's limits.
@@ -162,13 +212,17 @@ impl Default for Config {
             venue_lag_ms_max: 14_400_000,
             open_bars_every_ms: 1_000,
             cascades: Cascades {
+                mode: CascadeMode::Both,
                 thresholds: [
                     Threshold::usd(250_000.0, 3_000_000.0),
                     Threshold::usd(500_000.0, 500_000.0),
                     Threshold::usd(500_000.0, 200_000.0),
                 ],
+                adaptive: Adaptive { quantile: 0.995, days: 30, known_days_min: 7, heard_min: 0.8 },
                 side_bias_share: 0.65,
                 end_after_secs: 300,
+                self_excitation: SelfExcitation { events_min: 200, feeding_ratio: 0.8 },
+                market: MarketCascades { assets_min: 3, within_secs: 60 },
             },
             volatility: Volatility {
                 mode: VolatilityMode::Absolute,

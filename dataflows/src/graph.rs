@@ -5,7 +5,7 @@
 //!                     │   klines ───┼▶ kline_checks
 //!                     │             └▶ features
 //!                     ├▶ liquidations, windows
-//!                     ├▶ cascades ◀ prices
+//!                     ├▶ cascades, self_excitation ◀ prices;  cascades ─▶ market_cascades
 //!                     ├▶ support_zones, zone_touches ◀ prices, marks
 //!                     └▶ quotes ─▶ basis
 //!                               ├▶ funding, funding_anomalies
@@ -27,7 +27,7 @@ use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
 use crate::{
-    bars, cascades, features, funding, funding_spreads, kline_checks, liquidations, oi_shocks, open_interest,
+    bars, cascades, features, funding, funding_spreads, kline_checks, liquidations, market_cascades, oi_shocks, open_interest,
     open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
 };
 
@@ -70,15 +70,17 @@ pub fn build<'scope>(
         funding_anomalies: funding.anomalies.concat(spreads.anomalies),
         funding_spreads: spreads.rows,
         open_interest_totals: open_interest_totals::open_interest_totals(quotes.interest, clocks.clone(), config, names()),
-        oi_shocks: oi_shocks::oi_shocks(open_interest.clone(), cascades.clone(), clocks.clone(), config),
+        oi_shocks: oi_shocks::oi_shocks(open_interest.clone(), cascades.cascades.clone(), clocks.clone(), config),
         basis: quotes.basis,
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
         features: features::features(bars.closed.clone(), clocks.clone(), config),
-        late_events: late_events(base.late, clocks),
+        late_events: late_events(base.late, clocks.clone()),
         bars: bars.bars,
-        cascades,
+        market_cascades: market_cascades::market_cascades(cascades.cascades.clone(), clocks.clone(), config, names()),
+        cascades: cascades.cascades,
+        self_excitation: cascades.self_excitation,
         volatility,
         support_zones: zones.zones,
         zone_touches: zones.touches,

@@ -59,6 +59,7 @@ impl Announcer {
         for changes in &quantum.changes {
             match changes {
                 Changes::Cascades(changes) => self.tell(changes, &mut rows),
+                Changes::MarketCascades(changes) => self.tell(changes, &mut rows),
                 Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
                 Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
                 Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),

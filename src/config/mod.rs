@@ -167,29 +167,112 @@ impl Default for Views {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cascades {
+    /// Which thresholds count: `absolute`, the dollars below; `adaptive`, the quantile of the symbol's own past; `both`, once enough
+    /// days are known, before that the dollars alone.
+    pub mode: CascadeMode,
     /// The 5m window.
     pub m5: Threshold,
     /// The 1h window.
     pub h1: Threshold,
     /// The 4h window.
     pub h4: Threshold,
+    /// The thresholds out of a symbol's own past.
+    pub adaptive: Adaptive,
     /// A side with at least this share of notional bears the cascade.
     #[schemars(range(min = 0.5, max = 1.0))]
     pub side_bias_share: f64,
     /// A cascade ends this long after it was last active.
     #[schemars(range(min = 1, max = 86_400))]
     pub end_after_secs: u64,
+    /// How liquidations beget liquidations.
+    pub self_excitation: SelfExcitation,
+    /// Cascades of several assets at once.
+    pub market: MarketCascades,
 }
 
 impl Default for Cascades {
     fn default() -> Self {
         Self {
+            mode: CascadeMode::Both,
             m5: Threshold { minimum_usd: 250_000.0, critical_usd_per_hour: 3_000_000.0 },
             h1: Threshold { minimum_usd: 500_000.0, critical_usd_per_hour: 500_000.0 },
             h4: Threshold { minimum_usd: 500_000.0, critical_usd_per_hour: 200_000.0 },
             side_bias_share: 0.65,
             end_after_secs: 300,
+            adaptive: Adaptive::default(),
+            self_excitation: SelfExcitation::default(),
+            market: MarketCascades::default(),
         }
+    }
+}
+
+/// Which thresholds count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum CascadeMode {
+    Absolute,
+    Adaptive,
+    Both,
+}
+
+/// A window must be above the quantile of the symbol's same windows at every second of the known days before today.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Adaptive {
+    /// Which quantile.
+    #[schemars(range(min = 0.5, max = 0.9999))]
+    pub quantile: f64,
+    /// Complete UTC days to look back.
+    #[schemars(range(min = 1, max = 90))]
+    pub days: u64,
+    /// Fewer known days give no quantile.
+    #[schemars(range(min = 1, max = 90))]
+    pub known_days_min: u64,
+    /// A day is known if the venue was heard in this share of its minutes, and the symbol before it began.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub heard_min: f64,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { quantile: 0.995, days: 30, known_days_min: 7, heard_min: 0.8 }
+    }
+}
+
+/// How liquidations of one symbol and side beget others: a Hawkes process, fitted each hour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelfExcitation {
+    /// A side with fewer events in 24 h is not fitted.
+    #[schemars(range(min = 20, max = 20_000))]
+    pub events_min: u64,
+    /// The branching ratio from which a cascade can be called self-feeding.
+    #[schemars(range(min = 0.1, max = 1.0))]
+    pub feeding_ratio: f64,
+}
+
+impl Default for SelfExcitation {
+    fn default() -> Self {
+        Self { events_min: 200, feeding_ratio: 0.8 }
+    }
+}
+
+/// Cascades of several assets at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarketCascades {
+    /// So many base assets.
+    #[schemars(range(min = 2, max = 100))]
+    pub assets_min: u64,
+    /// Must have the onset of a 5m cascade inside this time.
+    #[schemars(range(min = 1, max = 3_600))]
+    pub within_secs: u64,
+}
+
+impl Default for MarketCascades {
+    fn default() -> Self {
+        Self { assets_min: 3, within_secs: 60 }
     }
 }
 

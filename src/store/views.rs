@@ -25,6 +25,8 @@ pub const VIEWS: &[View] = &[
     view("liquidations", &["venue", "symbol", "ts", "position_side", "price", "qty", "seq"]),
     view("liquidation_windows", &["venue", "symbol", "window", "ts"]),
     view("cascades", &["cascade_id"]),
+    view("market_cascades", &["onset"]),
+    view("self_excitation", &["venue", "symbol", "position_side", "ts"]),
     view("volatility", &["venue", "symbol", "ts"]),
     view("volatility_regimes", &["venue", "symbol", "onset"]),
     view("funding", &["venue", "symbol", "kind", "ts"]),

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+use dataflows::config::CascadeMode;
 use dataflows::model::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, FileFailurePersistence, RngSeed};
 
 use crate::oracle::Events;
 use crate::run::{Arrival, Changes, History, Plan, current, feed, run};
-use crate::streams::{Market, Pace, any_pace, config, days, raw_events};
+use crate::streams::{Market, Pace, any_pace, burdened, config, days, raw_events};
 
 fn cases(usual: u32) -> Cases {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -77,6 +78,30 @@ proptest! {
         views(&market, &market.arrivals[0], plan).assert_equals(&history, "two workers");
         prop_assert!(current(&history.volatility).iter().any(|row| row.hour.is_some()), "the market is too thin to test anything");
     }
+}
+
+proptest! {
+    #![proptest_config(cases(4))]
+    #[test]
+    fn adaptive_cascades_are_what_the_oracle_says(days in burdened(), mode in modes()) {
+        let market = days.market();
+        let mut config = config();
+        config.cascades.mode = mode;
+        let views = |arrivals: &[Arrival], plan: Plan| run(&config, &market.instruments, feed(&market.instruments, arrivals, plan), plan).0;
+        let history = views(&market.arrivals[0], Plan::default());
+        Events::new(&market.instruments, &config, market.ticks.iter().cloned()).check(&history);
+        check_keys(&history);
+        views(&market.arrivals[1], Plan::default()).assert_same_rows(&history, "another order of arrival");
+        for quantum_ms in [3_600_000, 30 * DAY_MS as u64] {
+            views(&market.arrivals[0], Plan { quantum_ms, ..Plan::default() }).assert_same_rows(&history, "another quantum");
+        }
+        let plan = Plan { workers: 2, spread: true, ..Plan::default() };
+        views(&market.arrivals[0], plan).assert_equals(&history, "two workers");
+    }
+}
+
+fn modes() -> impl Strategy<Value = CascadeMode> {
+    prop_oneof![Just(CascadeMode::Both), Just(CascadeMode::Adaptive), Just(CascadeMode::Absolute)]
 }
 
 proptest! {
@@ -189,6 +214,8 @@ fn check_keys(history: &History) {
     check_key(&history.open_interest_totals, |r| (r.instrument, r.ts));
     check_key(&history.oi_shocks, |r| (r.instrument, r.onset));
     check_key(&history.basis, |r| (r.instrument, r.ts));
+    check_key(&history.self_excitation, |r| (r.instrument, r.position_side, r.ts));
+    check_key(&history.market_cascades, |r| r.onset);
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {
