@@ -1,7 +1,8 @@
 //! What must hold of every market, whatever happens in it.
 //!
-//! `REGIMEFLOW_CASES` multiplies the number of cases. A failure prints a smaller market that fails too, and its seed:
-//! `REGIMEFLOW_SEED` runs the same cases again.
+//! 2,000 random markets are compared with the oracle in each run; `REGIMEFLOW_CASES` multiplies that. A failure prints a smaller market
+//! that fails too, and the run's seed: `REGIMEFLOW_SEED` runs the same cases again. Its own seed goes into `regressions.txt`, from which
+//! every later run tries it first.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -21,7 +22,7 @@ fn cases(usual: u32) -> Cases {
     let times = number("REGIMEFLOW_CASES").map_or(1, |times| times as u32);
     let seed = number("REGIMEFLOW_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
     println!("REGIMEFLOW_SEED={seed} REGIMEFLOW_CASES={times}"); // seen when the test fails
-    let persistence = Some(Box::new(FileFailurePersistence::Off) as _);
+    let persistence = Some(Box::new(FileFailurePersistence::Direct("tests/views/regressions.txt")) as _);
     let rng_seed = RngSeed::Fixed(seed);
     Cases { failure_persistence: persistence, rng_seed, max_shrink_iters: 600, ..Cases::with_cases(usual * times) }
 }
@@ -36,8 +37,9 @@ fn check_against_oracle(market: &Market) -> History {
     history
 }
 
+// Three kinds of markets, so that the test threads share the work.
 proptest! {
-    #![proptest_config(cases(60))]
+    #![proptest_config(cases(700))]
     #[test]
     fn views_say_what_the_oracle_says(raw in raw_events(Pace::Mixed, 1..120)) {
         check_against_oracle(&Market::new(&raw));
@@ -47,12 +49,18 @@ proptest! {
     fn cascades_are_what_the_oracle_says(raw in raw_events(Pace::Crowded, 1..120)) {
         check_against_oracle(&Market::new(&raw));
     }
+}
 
+proptest! {
+    #![proptest_config(cases(600))]
     #[test]
     fn support_zones_are_what_the_oracle_says(raw in raw_events(Pace::Returning, 1..120)) {
         check_against_oracle(&Market::new(&raw));
     }
+}
 
+proptest! {
+    #![proptest_config(cases(60))]
     #[test]
     fn quotes_are_what_the_oracle_says(raw in raw_events(Pace::Quotes, 1..150)) {
         check_against_oracle(&Market::new(&raw));
