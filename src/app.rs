@@ -240,6 +240,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 ewma_half_life_minutes: volatility.ewma_half_life_minutes,
                 coverage_min: volatility.coverage_min,
             },
+            correlation: config.views.correlation.settings(),
         },
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
 //!                     │   klines ───┴▶ kline_checks
+//!                     │             └▶ correlations, market_mode, betas, correlation_breaks
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
 //!                     └▶ funding, open_interest
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{bars, cascades, correlations, kline_checks, liquidations, quotes, volatility, volatility_regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -52,6 +53,7 @@ pub fn build<'scope>(
     let bars = bars::bars(base.partials.clone(), clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
+    let correlations = correlations::correlations(bars.closed.clone(), clocks.clone(), config, instruments);
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     Views {
         kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config, names()),
@@ -64,6 +66,10 @@ pub fn build<'scope>(
         volatility,
         funding: quotes.funding,
         open_interest: quotes.open_interest,
+        correlations: correlations.correlations,
+        market_mode: correlations.market_mode,
+        betas: correlations.betas,
+        correlation_breaks: correlations.correlation_breaks,
     }
 }
 

@@ -12,6 +12,7 @@ use dataflows::model::{Change, Changes, Instruments, Severity};
 use crate::store::Quantum;
 use crate::store::edge::{AlertRow, EdgeRow};
 
+mod correlation;
 mod liquidations;
 mod volatility;
 
@@ -58,6 +59,7 @@ impl Announcer {
             match changes {
                 Changes::Cascades(changes) => self.tell(changes, &mut rows),
                 Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
+                Changes::CorrelationBreaks(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }

@@ -4,6 +4,7 @@
 //! against that schema with every mistake reported where it stands ([`document`]), and what one key demands of another is
 //! written out in [`rules`].
 
+mod correlation;
 pub mod document;
 pub mod load;
 pub mod problem;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use correlation::{Correlation, CorrelationBars, CorrelationBreaks, CorrelationWindow};
 pub use problem::{ConfigErrors, Problem};
 
 /// Everything that can be set. Every key has a default; `config/full.toml` lists them.
@@ -133,11 +135,18 @@ pub struct Views {
     pub cascades: Cascades,
     /// Volatility regimes.
     pub volatility: Volatility,
+    /// How symbols move together.
+    pub correlation: Correlation,
 }
 
 impl Default for Views {
     fn default() -> Self {
-        Self { open_bars_every_ms: 1_000, cascades: Cascades::default(), volatility: Volatility::default() }
+        Self {
+            open_bars_every_ms: 1_000,
+            cascades: Cascades::default(),
+            volatility: Volatility::default(),
+            correlation: Correlation::default(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::document::{Places, suggestion};
-use super::{Config, Feed, Store, Webhook, redact};
+use super::{Config, Correlation, Feed, Store, Webhook, redact};
 
 const BINANCE_STREAMS: [&str; 6] = ["trades", "aggTrades", "klines", "mark", "liquidations", "open_interest"];
 const BYBIT_STREAMS: [&str; 6] = ["trades", "klines", "tickers", "mark", "open_interest", "liquidations"];
@@ -23,6 +23,7 @@ const BYBIT: FeedRules = FeedRules { key: "feeds.bybit_linear", streams: &BYBIT_
 pub fn check(config: &Config, places: &mut Places) {
     time(config, places);
     boundaries(config.views.volatility.boundaries, config.views.volatility.hysteresis, places);
+    correlation(&config.views.correlation, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
     let feeds = [(BINANCE, &config.feeds.binance_usdm), (BYBIT, &config.feeds.bybit_linear)];
@@ -50,6 +51,22 @@ fn boundaries(bounds: [f64; 3], hysteresis: f64, places: &mut Places) {
     } else if bounds.windows(2).any(|w| w[0] * (1.0 + hysteresis) >= w[1] * (1.0 - hysteresis)) {
         let message = format!("the bands of {bounds:?} overlap at a hysteresis of {hysteresis}");
         places.warning(KEY, message, "a regime between them is hard to enter: spread them or lower the hysteresis");
+    }
+}
+
+fn correlation(correlation: &Correlation, places: &mut Places) {
+    let Correlation { long, short, breaks, baseline_days, baseline_days_min, .. } = correlation;
+    if long.window_minutes == short.window_minutes {
+        let message = format!("both horizons are {} minutes long", long.window_minutes);
+        places.error("views.correlation.short.window_minutes", message, "rows are told apart by it: choose another");
+    }
+    if baseline_days_min > baseline_days {
+        let message = format!("{baseline_days_min} is above baseline_days, {baseline_days}");
+        places.error("views.correlation.baseline_days_min", message, "no pair would ever have a baseline: lower it");
+    }
+    if breaks.clear_sd > breaks.fall_sd {
+        let message = format!("{} is above fall_sd, {}", breaks.clear_sd, breaks.fall_sd);
+        places.error("views.correlation.breaks.clear_sd", message, "a break would be over before it began: lower it");
     }
 }
 

@@ -26,6 +26,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     migration(1, "views", include_str!("../../schemas/clickhouse/0001_views.sql")),
     migration(2, "volatility_regimes", include_str!("../../schemas/clickhouse/0002_volatility_regimes.sql")),
+    migration(3, "correlations", include_str!("../../schemas/clickhouse/0003_correlations.sql")),
 ];
 
 const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {

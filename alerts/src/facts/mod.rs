@@ -3,8 +3,10 @@
 //! All money is USD, all times are UTC ms, volatilities are fractions per day. The numbers must be finite.
 
 mod cascade;
+mod correlation;
 mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
+pub use correlation::CorrelationFacts;
 pub use volatility::{Regime, VolatilityFacts};

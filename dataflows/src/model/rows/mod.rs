@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{Coverage, FundingKind, InstrumentId, PositionSide, PriceKind, Timeframe, Venue, Window};
 use crate::fixed::{Notional, Price, Quantity, Rate};
 
+mod correlation;
+
+pub use correlation::{Baseline, Beta, Correlation, CorrelationBreak, Horizon, MarketMode};
+
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
 
@@ -343,6 +347,10 @@ macro_rules! for_each_view {
             kline_checks: KlineChecks($crate::model::KlineCheck),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
+            correlations: Correlations($crate::model::Correlation),
+            market_mode: MarketMode($crate::model::MarketMode),
+            betas: Betas($crate::model::Beta),
+            correlation_breaks: CorrelationBreaks($crate::model::CorrelationBreak),
         }
     };
 }
