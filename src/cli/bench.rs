@@ -3,6 +3,8 @@
 //! Frames lie in memory before the clock starts, so what is timed is parsing and the dataflow, not the disk. Each round times
 //! every setting once, one after the other; the table gives medians over rounds, and ratios within a round.
 
+mod correlation;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +36,8 @@ enum What {
     Parse(Corpus),
     /// The whole dataflow per worker count, store off and on.
     Pipeline(PipelineArgs),
+    /// All pairs of many symbols for one bar.
+    Correlation(correlation::CorrelationArgs),
     /// Rows into the embedded store.
     Store {
         /// How many.
@@ -106,6 +110,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Parse(corpus) => parse(&corpus)?,
         What::Pipeline(args) => pipeline(&args).await?,
+        What::Correlation(args) => correlation::run(&args)?,
         What::Store { rows, json } => store(rows, json).await?,
     }
     Ok(ExitCode::SUCCESS)

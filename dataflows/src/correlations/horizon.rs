@@ -28,8 +28,11 @@ use crate::operators::NEVER;
 
 /// Symbols that a market mode needs.
 const MODE_SYMBOLS_MIN: usize = 3;
-/// A venue may lie behind the newest by this and the correction horizon; what lies further behind is left out.
-const LAG_MS_MAX: i64 = HOUR_MS;
+/// A venue may lie behind the newest by this and the correction horizon in any market, …
+const LAG_MS_MIN: i64 = HOUR_MS;
+/// … and by this as long as the log of that time holds no more than so many written pairs. What lies further behind is left out.
+const LAG_MS_MAX: i64 = 8 * DAY_MS;
+const LOGGED_PAIRS_MAX: usize = 500_000;
 
 /// The state of one horizon.
 pub(super) struct HorizonState {
@@ -40,8 +43,10 @@ pub(super) struct HorizonState {
     /// In bars.
     window: i64,
     joint_min: u32,
-    /// Bars that can still be corrected.
-    depth: i64,
+    /// Bars that can be corrected in any market, and in a small one.
+    depths: [i64; 2],
+    /// This bar and those before it can't be corrected any more.
+    reach: i64,
     symbols: Symbols,
     returns: Rows,
     products: CrossProducts,
@@ -55,6 +60,8 @@ pub(super) struct HorizonState {
     modes: BTreeMap<i64, (f64, u32)>,
     breaks: Breaks,
     log: VecDeque<Step>,
+    /// Written pairs in the log.
+    logged: usize,
     triangle: Vec<f64>,
 }
 
@@ -79,9 +86,9 @@ struct Step {
 impl HorizonState {
     pub fn new(settings: &Settings, window: CorrelationWindow, correction_ms: i64, names: Arc<Instruments>) -> Option<Self> {
         let bar_ms = window.timeframe.ms();
-        let depth = (correction_ms + LAG_MS_MAX) / bar_ms + 2;
+        let depths = [LAG_MS_MIN, LAG_MS_MAX].map(|lag| (correction_ms + lag) / bar_ms + 2);
         let series = || {
-            let back = depth * bar_ms / DAY_MS + 1;
+            let back = depths[1] * bar_ms / DAY_MS + 1;
             Series { written: Vec::new(), histories: Histories::new(settings.baseline_days, settings.baseline_days_min, back) }
         };
         Some(Self {
@@ -90,7 +97,8 @@ impl HorizonState {
             bar_ms,
             window: window.bars as i64,
             joint_min: joint_min(window.bars, settings.coverage_min),
-            depth,
+            depths,
+            reach: NEVER,
             symbols: Symbols::new(names),
             returns: Rows::default(),
             products: CrossProducts::default(),
@@ -102,6 +110,7 @@ impl HorizonState {
             modes: BTreeMap::new(),
             breaks: Breaks::new(settings.breaks, window.bars as i64),
             log: VecDeque::new(),
+            logged: 0,
             triangle: Vec::new(),
             settings: settings.clone(),
         })
@@ -137,12 +146,11 @@ impl HorizonState {
     fn edits(&mut self, bars: &mut [Change<Bar>]) -> Edits {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         bars.sort_unstable_by_key(|(bar, _, diff)| (bar.ts, *diff, bar.instrument));
-        let reach = if self.at == NEVER { NEVER } else { self.at - self.depth };
         let mut touched = Vec::new();
         let mut newest = None;
         for (bar, _, diff) in bars.iter() {
             let number = bar.ts.div_euclid(self.bar_ms);
-            if number <= reach {
+            if number <= self.reach {
                 continue;
             }
             newest = newest.max(Some(number));
@@ -188,12 +196,14 @@ impl HorizonState {
             self.modes.insert(bar, mode);
         }
         self.say(bar, &present, &step.written, rows);
+        self.logged += step.written.len();
         self.log.push_back(step);
     }
 
     /// Takes the last bar out again and says what its rows had been.
     fn step_back(&mut self, rows: &mut Vec<Output>) {
         let Some(step) = self.log.pop_back() else { return };
+        self.logged -= step.written.len();
         let bar = step.bar;
         let present = self.present(bar);
         self.say(bar, &present, &step.written, rows);
@@ -417,14 +427,19 @@ impl HorizonState {
     }
 
     fn forget(&mut self) {
-        let reach = self.at - self.depth;
-        while self.log.front().is_some_and(|step| step.bar < reach) {
-            self.log.pop_front();
+        let [any, small] = self.depths.map(|depth| self.at - depth);
+        while let Some(step) = self.log.pop_front_if(|step| step.bar < small || step.bar < any && self.logged > LOGGED_PAIRS_MAX)
+        {
+            self.logged -= step.written.len();
+            self.reach = step.bar;
         }
-        self.returns.forget_before(reach - self.window - 1);
-        self.symbols.forget_before(reach - 1);
-        self.modes = self.modes.split_off(&(reach - DAY_MS / self.bar_ms - 1));
-        self.breaks.settle((reach + 1) * self.bar_ms);
+        self.reach = self.reach.max(small);
+        if self.at % 16 == 0 {
+            self.returns.forget_before(self.reach - self.window - 1);
+            self.symbols.forget_before(self.reach - 1);
+            self.modes = self.modes.split_off(&(self.reach - DAY_MS / self.bar_ms - 1));
+            self.breaks.settle((self.reach + 1) * self.bar_ms);
+        }
     }
 }
 

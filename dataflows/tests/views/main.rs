@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod correlations;
 mod cost;
 mod examples;
 mod figures;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, Threshold};
+use dataflows::config::{Config, CorrelationWindow, Threshold};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -60,6 +60,14 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.cascades.thresholds =
         [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
+    // Windows short enough for an hour of events.
+    config.correlation.horizons = vec![CorrelationWindow::of(Timeframe::M1, 12), CorrelationWindow::of(Timeframe::M5, 50)];
+    config.correlation.coverage_min = 0.5;
+    config.correlation.pairs_up_to = 2;
+    config.correlation.row_step = 0.1;
+    (config.correlation.baseline_days, config.correlation.baseline_days_min) = (2, 1);
+    config.correlation.breaks.fall_sd = 1.5;
+    config.correlation.breaks.clear_sd = 1.0;
     config
 }
 

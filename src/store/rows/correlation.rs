@@ -1,5 +1,7 @@
 //! Rows about symbols across venues: they name up to two symbols and no venue.
 
+use std::borrow::Cow;
+
 use clickhouse::Row;
 use dataflows::model::{Beta, Correlation, CorrelationBreak, InstrumentId, MarketMode};
 use serde::Serialize;
@@ -42,7 +44,7 @@ fn symbol(names: &Names, id: InstrumentId) -> Option<&str> {
 stored_across!(Correlation => StoredCorrelation in "correlations_changes", |row, names| of [row.symbol_a, row.symbol_b] => {
     symbol_a: &'a str = symbol(names, row.symbol_a)?,
     symbol_b: &'a str = symbol(names, row.symbol_b)?,
-    horizon: String = row.horizon.to_string(),
+    horizon: Cow<'a, str> = row.horizon.to_string().into(),
     ts: i64 = row.ts,
     r: f64 = row.r.0,
     ewma_r: f64 = row.ewma_r.0,
@@ -54,7 +56,7 @@ stored_across!(Correlation => StoredCorrelation in "correlations_changes", |row,
 });
 
 stored_across!(MarketMode => StoredMarketMode in "market_mode_changes", |row, names| of [row.market] => {
-    horizon: String = row.horizon.to_string(),
+    horizon: Cow<'a, str> = row.horizon.to_string().into(),
     ts: i64 = row.ts,
     absorption_ratio: f64 = row.absorption_ratio.0,
     change_24h: Option<f64> = real(row.change_24h),
@@ -63,7 +65,7 @@ stored_across!(MarketMode => StoredMarketMode in "market_mode_changes", |row, na
 
 stored_across!(Beta => StoredBeta in "betas_changes", |row, names| of [row.instrument] => {
     symbol: &'a str = symbol(names, row.instrument)?,
-    horizon: String = row.horizon.to_string(),
+    horizon: Cow<'a, str> = row.horizon.to_string().into(),
     ts: i64 = row.ts,
     beta: f64 = row.beta.0,
     residual_volatility: f64 = row.residual_volatility.0,
@@ -74,7 +76,7 @@ stored_across!(Beta => StoredBeta in "betas_changes", |row, names| of [row.instr
 stored_across!(CorrelationBreak => StoredCorrelationBreak in "correlation_breaks_changes", |row, names| of [row.symbol_a, row.symbol_b] => {
     symbol_a: &'a str = symbol(names, row.symbol_a)?,
     symbol_b: &'a str = symbol(names, row.symbol_b)?,
-    horizon: String = row.horizon.to_string(),
+    horizon: Cow<'a, str> = row.horizon.to_string().into(),
     onset: i64 = row.onset,
     ended_at: Option<i64> = row.ended_at,
     return_correlation: f64 = row.return_correlation.0,

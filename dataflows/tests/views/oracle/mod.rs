@@ -5,6 +5,7 @@
 
 pub mod bars;
 pub mod cascades;
+pub mod correlation;
 pub mod liquidations;
 pub mod quotes;
 pub mod volatility;
@@ -98,6 +99,15 @@ impl<'a> Events<'a> {
         assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
+        let theirs = correlation::correlations(self, &closed);
+        let ours = align(current(&history.correlations), &theirs.correlations, correlation::near_correlation);
+        assert_same(&ours, &theirs.correlations, "correlations", why);
+        let ours = align(current(&history.market_mode), &theirs.market_mode, correlation::near_mode);
+        assert_same(&ours, &theirs.market_mode, "market_mode", why);
+        let ours = align(current(&history.betas), &theirs.betas, correlation::near_beta);
+        assert_same(&ours, &theirs.betas, "betas", why);
+        let ours = align(current(&history.correlation_breaks), &theirs.breaks, correlation::near_break);
+        assert_same(&ours, &theirs.breaks, "correlation_breaks", why);
     }
 }
 
