@@ -316,6 +316,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 quadrant_price_min: interest.quadrant_price_min,
                 shock_drop: interest.shock_drop,
             },
+            correlation: config.views.correlation.settings(),
         },
     }
 }

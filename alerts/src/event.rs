@@ -4,6 +4,7 @@
 //! restart, a correction and the resolution all carry the id of the first telling, and a receiver can match them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -29,11 +30,13 @@ pub enum EventType {
     FundingSpread,
     /// Open interest fell during a cascade.
     OiShock,
+    /// Two symbols, or a symbol and the market, no longer move together.
+    CorrelationBreak,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LiquidationCascade,
         Self::MarketCascade,
         Self::SupportZoneTouched,
@@ -42,6 +45,7 @@ impl EventType {
         Self::FundingSpread,
         Self::OiShock,
         Self::VolatilityRegimeChange,
+        Self::CorrelationBreak,
     ];
 
     /// As JSON, SQL and the configuration write it.
@@ -56,6 +60,7 @@ impl EventType {
             Self::FundingReversal => "FUNDING_REVERSAL",
             Self::FundingSpread => "FUNDING_SPREAD",
             Self::OiShock => "OI_SHOCK",
+            Self::CorrelationBreak => "CORRELATION_BREAK",
         }
     }
 
@@ -126,7 +131,8 @@ pub struct Event {
     /// When the program knew, UTC ms.
     #[serde(serialize_with = "iso_ms")]
     pub known_at: i64,
-    /// Canonical symbol: `BTC-USDT-PERP`.
+    /// Canonical symbol: `BTC-USDT-PERP`. Two with a slash between them are written as `asset_pair`.
+    #[serde(flatten, serialize_with = "subject")]
     pub symbol: String,
     /// Whose.
     pub venue: String,
@@ -187,6 +193,12 @@ pub fn iso(ms: i64) -> String {
     const YEAR_9999_END: i64 = 253_402_300_799_999;
     let time = DateTime::<Utc>::from_timestamp_millis(ms.clamp(YEAR_0, YEAR_9999_END)).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn subject<S: Serializer>(symbol: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    map.serialize_entry(if symbol.contains('/') { "asset_pair" } else { "symbol" }, symbol)?;
+    map.end()
 }
 
 fn iso_ms<S: Serializer>(ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {

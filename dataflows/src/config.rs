@@ -1,7 +1,7 @@
 //! What the views are told: thresholds, windows, limits. Plain numbers; the program's configuration file is read elsewhere.
 
 use crate::fixed::{Notional, ONE, Rate};
-use crate::model::Timeframe;
+use crate::model::{MINUTE_MS, Timeframe};
 
 /// Settings of all views.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub funding: Funding,
     /// Open interest: quadrants and shocks.
     pub open_interest: OpenInterest,
+    /// How symbols move together.
+    pub correlation: Correlation,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -204,6 +206,89 @@ pub struct OpenInterest {
     pub shock_drop: f64,
 }
 
+/// Correlations, market mode, betas, breaks (ANALYTICS: "Correlation").
+#[derive(Clone, Debug)]
+pub struct Correlation {
+    /// The windows. Time frames up to 1h.
+    pub horizons: Vec<CorrelationWindow>,
+    /// A pair needs this share of the window's bars in common.
+    pub coverage_min: f64,
+    /// The half-life of the weighted correlation, as a share of the window.
+    pub ewma_half_life: f64,
+    /// Complete UTC days of a pair's history, at most 60.
+    pub baseline_days: i64,
+    /// Days with a sample that a history needs.
+    pub baseline_days_min: i64,
+    /// The symbol that betas are against.
+    pub benchmark: String,
+    /// With more symbols than this, only changes of `row_step` are written and breaks compare each symbol with the market.
+    pub pairs_up_to: usize,
+    /// By how much r must differ from the last written one.
+    pub row_step: f64,
+    /// When a pair breaks apart.
+    pub breaks: CorrelationBreaks,
+}
+
+/// A window of bars.
+#[derive(Clone, Copy, Debug)]
+pub struct CorrelationWindow {
+    /// Of which bars.
+    pub timeframe: Timeframe,
+    /// How many.
+    pub bars: usize,
+}
+
+impl CorrelationWindow {
+    /// From the window's length.
+    #[must_use]
+    pub fn of(timeframe: Timeframe, minutes: i64) -> Self {
+        Self { timeframe, bars: usize::try_from(minutes * MINUTE_MS / timeframe.ms()).unwrap_or(0).max(2) }
+    }
+}
+
+/// When a pair breaks apart, and when that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct CorrelationBreaks {
+    /// r below this is a break, unless the pair has always been so.
+    pub r_below: f64,
+    /// Fisher's z so many deviations below the baseline is one.
+    pub fall_sd: f64,
+    /// … if r is so far below the baseline's.
+    pub fall_r: f64,
+    /// The deviation counts as at least this.
+    pub sd_min: f64,
+    /// It must hold for so many bars.
+    pub hold_bars: u32,
+    /// It is over when z is less than so many deviations below the baseline.
+    pub clear_sd: f64,
+    /// A pair trade where the baseline's r was at least this.
+    pub pair_trade_r: f64,
+}
+
+impl Default for Correlation {
+    fn default() -> Self {
+        Self {
+            horizons: vec![CorrelationWindow::of(Timeframe::M5, 1_440), CorrelationWindow::of(Timeframe::M1, 240)],
+            coverage_min: 0.8,
+            ewma_half_life: 0.25,
+            baseline_days: 30,
+            baseline_days_min: 7,
+            benchmark: "BTC-USDT-PERP".to_owned(),
+            pairs_up_to: 20,
+            row_step: 0.02,
+            breaks: CorrelationBreaks {
+                r_below: -0.5,
+                fall_sd: 3.0,
+                fall_r: 0.3,
+                sd_min: 0.15,
+                hold_bars: 3,
+                clear_sd: 2.0,
+                pair_trade_r: 0.5,
+            },
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -258,6 +343,7 @@ impl Default for Config {
                 settlements_min: 21,
             },
             open_interest: OpenInterest { quadrant_interest_min: 0.005, quadrant_price_min: 0.0025, shock_drop: 0.03 },
+            correlation: Correlation::default(),
         }
     }
 }

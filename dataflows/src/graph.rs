@@ -3,7 +3,8 @@
 //! ```text
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
 //!                     │   klines ───┼▶ kline_checks
-//!                     │             └▶ features
+//!                     │             ├▶ features
+//!                     │             └▶ correlations, market_mode, betas, correlation_breaks (all symbols)
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades, self_excitation ◀ prices;  cascades ─▶ market_cascades
 //!                     ├▶ support_zones, zone_touches ◀ prices, marks
@@ -27,8 +28,8 @@ use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
 use crate::{
-    bars, cascades, features, funding, funding_spreads, kline_checks, liquidations, market_cascades, oi_shocks, open_interest,
-    open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
+    bars, cascades, correlations, features, funding, funding_spreads, kline_checks, liquidations, market_cascades, oi_shocks,
+    open_interest, open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
 };
 
 /// A view: its changes, each instrument's on one worker.
@@ -61,6 +62,7 @@ pub fn build<'scope>(
     let zones = support_zones::support_zones(&base, clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
+    let correlations = correlations::correlations(bars.closed.clone(), clocks.clone(), config, instruments);
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
     let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
@@ -86,6 +88,10 @@ pub fn build<'scope>(
         zone_touches: zones.touches,
         funding: funding.rows,
         open_interest,
+        correlations: correlations.correlations,
+        market_mode: correlations.market_mode,
+        betas: correlations.betas,
+        correlation_breaks: correlations.correlation_breaks,
     }
 }
 

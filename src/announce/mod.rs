@@ -12,6 +12,7 @@ use dataflows::model::{Change, Changes, Coverage, Instruments, Severity};
 use crate::store::Quantum;
 use crate::store::edge::{AlertRow, EdgeRow};
 
+mod correlation;
 mod funding;
 mod liquidations;
 mod support_zones;
@@ -64,6 +65,7 @@ impl Announcer {
                 Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
                 Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
                 Changes::OiShocks(changes) => self.tell(changes, &mut rows),
+                Changes::CorrelationBreaks(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }

@@ -4,6 +4,7 @@
 //! against that schema with every mistake reported where it stands ([`document`]), and what one key demands of another is
 //! written out in [`rules`].
 
+mod correlation;
 pub mod document;
 pub mod load;
 pub mod problem;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use correlation::{Correlation, CorrelationBars, CorrelationBreaks, CorrelationWindow};
 pub use problem::{ConfigErrors, Problem};
 
 /// Everything that can be set. Every key has a default; `config/full.toml` lists them.
@@ -147,6 +149,8 @@ pub struct Views {
     pub funding: Funding,
     /// Open interest.
     pub open_interest: OpenInterest,
+    /// How symbols move together.
+    pub correlation: Correlation,
 }
 
 impl Default for Views {
@@ -159,6 +163,7 @@ impl Default for Views {
             support_zones: SupportZones::default(),
             funding: Funding::default(),
             open_interest: OpenInterest::default(),
+            correlation: Correlation::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! All money is USD, all times are UTC ms, volatilities are fractions per day. The numbers must be finite.
 
 mod cascade;
+mod correlation;
 mod funding;
 mod market;
 mod support_zone;
@@ -10,6 +11,7 @@ mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
+pub use correlation::CorrelationFacts;
 pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
 pub use market::MarketCascadeFacts;
 pub use support_zone::{ZoneSide, ZoneTouchFacts};

@@ -17,7 +17,7 @@ use crate::oracle::Events;
 use crate::run::{Arrival, Changes, History, Plan, current, feed, run};
 use crate::streams::{Market, Pace, any_pace, burdened, config, days, raw_events};
 
-fn cases(usual: u32) -> Cases {
+pub fn cases(usual: u32) -> Cases {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let times = number("REGIMEFLOW_CASES").map_or(1, |times| times as u32);
     let seed = number("REGIMEFLOW_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
@@ -201,7 +201,7 @@ fn stray(market: &Market, like: &Tick, known_at: u64, beyond_ms: i64, plan: Plan
 }
 
 /// Each key has no row or one after each quantum.
-fn check_keys(history: &History) {
+pub fn check_keys(history: &History) {
     check_key(&history.bars, |r| (r.instrument, r.timeframe, r.ts));
     check_key(&history.liquidations, |r| (r.instrument, r.ts, r.position_side, r.price, r.qty, r.seq));
     check_key(&history.liquidation_windows, |r| (r.instrument, r.window, r.ts));
@@ -224,6 +224,10 @@ fn check_keys(history: &History) {
     check_key(&history.basis, |r| (r.instrument, r.ts));
     check_key(&history.self_excitation, |r| (r.instrument, r.position_side, r.ts));
     check_key(&history.market_cascades, |r| r.onset);
+    check_key(&history.correlations, |r| (r.symbol_a, r.symbol_b, r.horizon, r.ts));
+    check_key(&history.market_mode, |r| (r.horizon, r.ts));
+    check_key(&history.betas, |r| (r.instrument, r.horizon, r.ts));
+    check_key(&history.correlation_breaks, |r| (r.symbol_a, r.symbol_b, r.horizon, r.onset));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, SupportZones, Threshold, VolatilityMode};
+use dataflows::config::{Config, CorrelationWindow, SupportZones, Threshold, VolatilityMode};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -88,6 +88,14 @@ pub fn config() -> Config {
     (config.cascades.self_excitation.events_min, config.cascades.self_excitation.feeding_ratio) = (15, 0.3);
     let adaptive = &mut config.cascades.adaptive;
     (adaptive.quantile, adaptive.days, adaptive.known_days_min, adaptive.heard_min) = (0.9, 3, 1, 0.9);
+    // Windows short enough for an hour of events.
+    config.correlation.horizons = vec![CorrelationWindow::of(Timeframe::M1, 12), CorrelationWindow::of(Timeframe::M5, 50)];
+    config.correlation.coverage_min = 0.5;
+    config.correlation.pairs_up_to = 2;
+    config.correlation.row_step = 0.1;
+    (config.correlation.baseline_days, config.correlation.baseline_days_min) = (2, 1);
+    config.correlation.breaks.fall_sd = 1.5;
+    config.correlation.breaks.clear_sd = 1.0;
     config
 }
 

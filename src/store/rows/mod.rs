@@ -16,6 +16,8 @@ use serde::Serialize;
 
 use super::edge::{AlertRow, DeliveryRow, FeedGap, RejectedFrame};
 
+mod correlation;
+
 /// The instruments of one batch.
 pub(crate) type Names = FxHashMap<InstrumentId, Arc<Instrument>>;
 
@@ -28,7 +30,13 @@ pub(crate) trait Stored: Sized + Send + Sync + 'static {
     /// Sums equal changes and drops what cancels. Rows that are never taken back need none.
     fn consolidate(_changes: &mut Vec<Change<Self>>) {}
     /// Of which instrument, where it is of one.
-    fn instrument(&self) -> Option<InstrumentId>;
+    fn instrument(&self) -> Option<InstrumentId> {
+        None
+    }
+    /// All instruments that it names.
+    fn instruments(&self) -> impl Iterator<Item = InstrumentId> {
+        self.instrument().into_iter()
+    }
     /// `None` if `names` lacks the instrument.
     fn stored<'a>(&'a self, known_at: i64, diff: i8, names: &'a Names) -> Option<<Self::Stored as Row>::Value<'a>>;
 }

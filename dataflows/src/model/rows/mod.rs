@@ -22,6 +22,10 @@ pub use open_interest::*;
 pub use liquidations::{MarketCascade, SelfExcitation};
 pub use zones::{SupportZone, ZoneTouch};
 
+mod correlation;
+
+pub use correlation::{Baseline, Beta, Correlation, CorrelationBreak, Horizon, MarketMode};
+
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
 
@@ -390,6 +394,10 @@ macro_rules! for_each_view {
             basis: Basis($crate::model::BasisRow),
             self_excitation: SelfExcitation($crate::model::SelfExcitation),
             market_cascades: MarketCascades($crate::model::MarketCascade),
+            correlations: Correlations($crate::model::Correlation),
+            market_mode: MarketMode($crate::model::MarketMode),
+            betas: Betas($crate::model::Beta),
+            correlation_breaks: CorrelationBreaks($crate::model::CorrelationBreak),
         }
     };
 }

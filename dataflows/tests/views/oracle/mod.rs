@@ -9,6 +9,7 @@ pub mod excitation;
 pub mod features;
 pub mod funding;
 
+pub mod correlation;
 pub mod liquidations;
 pub mod market_cascades;
 pub mod quotes;
@@ -130,6 +131,15 @@ impl<'a> Events<'a> {
         assert_same(&align(current(&history.zone_touches), &touches, near_touch), &touches, "zone_touches", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
+        let theirs = correlation::correlations(self, &closed);
+        let ours = align(current(&history.correlations), &theirs.correlations, correlation::near_correlation);
+        assert_same(&ours, &theirs.correlations, "correlations", why);
+        let ours = align(current(&history.market_mode), &theirs.market_mode, correlation::near_mode);
+        assert_same(&ours, &theirs.market_mode, "market_mode", why);
+        let ours = align(current(&history.betas), &theirs.betas, correlation::near_beta);
+        assert_same(&ours, &theirs.betas, "betas", why);
+        let ours = align(current(&history.correlation_breaks), &theirs.breaks, correlation::near_break);
+        assert_same(&ours, &theirs.breaks, "correlation_breaks", why);
     }
 }
 
