@@ -28,6 +28,7 @@ bench: build engine
 	$(BIN) bench parse
 	$(BIN) bench pipeline
 	$(BIN) bench store
+	$(BIN) bench hmm
 	$(CARGO) bench --locked --profile ci --bench parse
 
 clean:

@@ -13,6 +13,8 @@ use clap::{Args, Subcommand};
 use dataflows::model::{Instruments, Tick, Venue};
 use serde::Serialize;
 
+mod hmm;
+
 use super::{print, print_json, report};
 use crate::app::{Pace, Pipeline};
 use crate::config::Config;
@@ -43,6 +45,8 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Regime models: EM, filter, Viterbi, restarts, many fits, beside their targets.
+    Hmm(hmm::HmmArgs),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +111,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         What::Parse(corpus) => parse(&corpus)?,
         What::Pipeline(args) => pipeline(&args).await?,
         What::Store { rows, json } => store(rows, json).await?,
+        What::Hmm(args) => hmm::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
