@@ -1,7 +1,8 @@
 //! `regimeflow bench hmm`: the regime models' speed, each figure beside its target.
 //!
-//! One thread unless a line says otherwise; nanoseconds that the thread had a processor (Linux; wall time elsewhere), the best
-//! of five windows, because other work on the machine only ever adds. Rows are drawn from a known persistent model.
+//! One thread unless a line says otherwise; time that the thread had a processor (Linux; wall time elsewhere), the median of
+//! five windows: that clock ticks coarsely, so a single window may read too little. Other work on the machine still adds, by
+//! sharing caches and cores. Rows are drawn from a known persistent model.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::{print, print_json, report};
+use super::{print, print_json, report};
 
 /// Arguments of `bench hmm`.
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ const PER_STEP: &str = "ns/step";
 
 pub(super) fn run(args: &HmmArgs) -> anyhow::Result<()> {
     let rows = args.rows as usize;
-    let bar = report::progress(6, "{bar:40} {msg}");
+    let bar = report::progress(11, "{bar:40} {pos} of {len}");
     let mut figures = Vec::new();
     let mut add = |what: &str, unit, value, target: Option<f64>| {
         figures.push(Figure { what: what.into(), unit, value, target, within: target.map(|most| value <= most) });
@@ -72,10 +73,10 @@ pub(super) fn run(args: &HmmArgs) -> anyhow::Result<()> {
         add(&format!("filter, {name}"), PER_STEP, filter(model, &long)?, Some(40.0));
     }
     for (name, model) in [("diagonal", &diagonal), ("full", &full)] {
-        let viterbi = best(rows, || model.viterbi(&observations).map(drop))?;
+        let viterbi = typical(rows, || model.viterbi(&observations).map(drop))?;
         add(&format!("Viterbi, {name}"), PER_STEP, viterbi, Some(10.0));
     }
-    add("smoothing, full", PER_STEP, best(rows, || full.smoothed(&observations).map(drop))?, None);
+    add("smoothing, full", PER_STEP, typical(rows, || full.smoothed(&observations).map(drop))?, None);
     let (short, _) = diagonal.sample(2_000, 8)?;
     let short = Observations::new(short.view())?;
     for (name, covariance) in [("diagonal", CovarianceKind::Diagonal), ("full", CovarianceKind::Full)] {
@@ -129,7 +130,7 @@ fn market(states: usize, dims: usize, full: bool, dof: Option<f64>) -> Result<Hm
 fn iteration(model: &Hmm, observations: &Observations<'_>) -> anyhow::Result<f64> {
     let run = |iterations| {
         let config = FitConfig { tolerance: 0.0, iterations, ..FitConfig::new(model.states()) };
-        best(observations.len(), || config.fit_from(model, observations).map(drop))
+        typical(observations.len(), || config.fit_from(model, observations).map(drop))
     };
     Ok((run(10)? - run(2)?) / 8.0)
 }
@@ -139,7 +140,7 @@ fn restarts(covariance: CovarianceKind, observations: &Observations<'_>) -> anyh
     let run = |iterations| {
         let base = FitConfig { covariance, starts: 8, survivors: 1, reseeds: 0, ..FitConfig::new(STATES) };
         let config = FitConfig { tolerance: 0.0, iterations, short_iterations: iterations, ..base };
-        best(8 * observations.len(), || config.fit(observations).map(drop))
+        typical(8 * observations.len(), || config.fit(observations).map(drop))
     };
     Ok((run(50)? - run(10)?) / 40.0)
 }
@@ -147,7 +148,12 @@ fn restarts(covariance: CovarianceKind, observations: &Observations<'_>) -> anyh
 fn filter(model: &Hmm, rows: &Array2<f64>) -> anyhow::Result<f64> {
     let mut filter = Filter::new(model)?;
     let flat = rows.as_slice().context("drawn rows lie in one piece")?;
-    best(rows.nrows(), || flat.chunks_exact(rows.ncols()).try_for_each(|row| filter.step(row).map(|d| drop(black_box(d)))))
+    typical(rows.nrows(), || {
+        for row in flat.chunks_exact(rows.ncols()) {
+            black_box(filter.step(row)?);
+        }
+        Ok::<(), HmmError>(())
+    })
 }
 
 /// Milliseconds for all filters of the program's default model to take one row and decide.
@@ -160,7 +166,7 @@ fn advance(filters: usize) -> anyhow::Result<f64> {
         all.push((Filter::new(&model)?, SchmittTrigger::new(0.8, 0.5)?));
     }
     let mut probabilities = [0.0; 3];
-    let nanos = best(1, || {
+    let nanos = typical(1, || {
         for ((filter, trigger), row) in all.iter_mut().zip(&rows) {
             filter.step(row)?;
             filter.probabilities_into(&mut probabilities);
@@ -171,49 +177,62 @@ fn advance(filters: usize) -> anyhow::Result<f64> {
     Ok(nanos / 1e6)
 }
 
-/// Wall seconds for `models` fits of the program's default model, each on rows of its own.
+/// Seconds for `models` fits of the program's default model, on rows of their own: those of the thread that took longest.
 fn fits(models: usize, threads: usize) -> anyhow::Result<f64> {
     let truth = market(3, 4, true, Some(5.0))?;
     let degrees_of_freedom = DegreesOfFreedom::Fixed(5.0);
     let drawn: Vec<Array2<f64>> =
         (0..models.min(64)).map(|n| truth.sample(2_000, n as u64).map(|(rows, _)| rows)).collect::<Result<_, _>>()?;
-    let work = |thread: usize| -> Result<(), HmmError> {
+    let work = |thread: usize| -> Result<f64, HmmError> {
+        let clock = Stopwatch::start();
         for n in (thread..models).step_by(threads) {
             let config = FitConfig { degrees_of_freedom, seed: n as u64, ..FitConfig::new(3) };
             black_box(config.fit(&Observations::new(drawn[n % drawn.len()].view())?)?);
         }
-        Ok(())
+        Ok(clock.nanos() / 1e9)
     };
-    let begun = Instant::now();
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
-        running.into_iter().try_for_each(|thread| match thread.join() {
-            Ok(done) => done.map_err(anyhow::Error::from),
+        running.into_iter().try_fold(0.0, |longest: f64, thread| match thread.join() {
+            Ok(seconds) => Ok(longest.max(seconds?)),
             Err(_) => anyhow::bail!("a fit panicked"),
         })
-    })?;
-    Ok(begun.elapsed().as_secs_f64())
+    })
 }
 
-/// Nanoseconds per step, the best of five windows of some fifty milliseconds.
-fn best<E: Into<anyhow::Error>>(steps: usize, mut work: impl FnMut() -> Result<(), E>) -> anyhow::Result<f64> {
+/// Nanoseconds per step, the median of five windows of some hundred milliseconds.
+fn typical<E: Into<anyhow::Error>>(steps: usize, mut work: impl FnMut() -> Result<(), E>) -> anyhow::Result<f64> {
     let begun = Instant::now();
     work().map_err(Into::into)?;
-    let repeats = (0.05 / begun.elapsed().as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e5) as usize;
-    let mut least = f64::INFINITY;
+    let repeats = (0.1 / begun.elapsed().as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e5) as usize;
+    let mut windows = Vec::with_capacity(5);
     for _ in 0..5 {
-        let (begun, before) = (Instant::now(), on_cpu());
+        let clock = Stopwatch::start();
         for _ in 0..repeats {
             work().map_err(Into::into)?;
         }
-        let wall = begun.elapsed().as_nanos() as f64;
-        let nanos = before.zip(on_cpu()).map_or(wall, |(before, after)| after.saturating_sub(before) as f64);
-        least = least.min(nanos / (steps * repeats) as f64);
+        windows.push(clock.nanos() / (steps * repeats) as f64);
     }
-    Ok(least)
+    Ok(super::median(windows))
 }
 
-/// Nanoseconds that this thread has had a processor, where the system tells.
-fn on_cpu() -> Option<u64> {
-    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
+/// Time that this thread has had a processor, where the system tells (and its clock has ticked); else wall time.
+struct Stopwatch {
+    wall: Instant,
+    processor: Option<u64>,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self { wall: Instant::now(), processor: Self::processor() }
+    }
+
+    fn nanos(&self) -> f64 {
+        let own = self.processor.zip(Self::processor()).map(|(before, after)| after.saturating_sub(before));
+        own.filter(|nanos| *nanos > 0).map_or_else(|| self.wall.elapsed().as_nanos() as f64, |nanos| nanos as f64)
+    }
+
+    fn processor() -> Option<u64> {
+        std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
+    }
 }
