@@ -29,6 +29,7 @@ bench: build engine
 	$(BIN) bench pipeline
 	$(BIN) bench scale
 	$(BIN) bench store
+	$(BIN) bench hmm
 	$(CARGO) bench --locked --profile ci --bench parse
 
 clean:

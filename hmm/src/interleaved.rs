@@ -14,6 +14,8 @@ use crate::statistics::Statistics;
 
 const STEPS_MAX: usize = 16_384;
 const GROUP: usize = 8;
+/// Steps whose moments are summed at once.
+const BATCH: usize = 4;
 /// Deviations kept at hand while second moments are summed; those of further features are worked out again.
 const DEVIATIONS: usize = 8;
 const MASS_MIN: f64 = 1e-100;
@@ -204,6 +206,58 @@ impl<C: Cell, const K: usize, const D: usize, const FULL: bool, const T: bool> S
     }
 }
 
+/// Adds `N` rows in order, with their weights per state, to the moments: each sum is loaded and stored once for all of them,
+/// which is what the backward pass would otherwise spend most of its time on.
+#[inline(always)]
+fn add_moments<C: Cell, V: SideBySide<C>, const K: usize, const N: usize, const FULL: bool>(
+    rows: &[f64],
+    d: usize,
+    weights: &[[V; K]; N],
+    means: &[C],
+    first: &mut [C],
+    second: &mut [C],
+) {
+    let moments = if FULL { d * (d + 1) / 2 } else { d };
+    for s in 0..K {
+        let (first, means) = (&mut first[s * d..][..d], &means[s * d..][..d]);
+        let second = &mut second[s * moments..][..moments];
+        let mut deviations = [[V::splat(0.0); N]; DEVIATIONS];
+        let mut next = 0;
+        for i in 0..d {
+            let mean = V::load_side(&means[i]);
+            let deviation = lanes!(V, N, n => V::splat(rows[n * d + i]).sub(mean));
+            let weighted = lanes!(V, N, n => weights[n][s].mul(deviation[n]));
+            let mut sum = V::load_side(&first[i]);
+            for n in 0..N {
+                sum = sum.add(weighted[n]);
+            }
+            sum.store_side(&mut first[i]);
+            if !FULL {
+                let mut sum = V::load_side(&second[i]);
+                for n in 0..N {
+                    sum = weighted[n].fma(deviation[n], sum);
+                }
+                sum.store_side(&mut second[i]);
+                continue;
+            }
+            if i < DEVIATIONS {
+                deviations[i] = deviation;
+            }
+            let packed = &mut second[next..next + i + 1];
+            for j in 0..=i {
+                let mut sum = V::load_side(&packed[j]);
+                for n in 0..N {
+                    let other =
+                        if j < DEVIATIONS { deviations[j][n] } else { V::splat(rows[n * d + j]).sub(V::load_side(&means[j])) };
+                    sum = weighted[n].fma(other, sum);
+                }
+                sum.store_side(&mut packed[j]);
+            }
+            next += i + 1;
+        }
+    }
+}
+
 struct Backward<'a, C, const K: usize, const D: usize, const FULL: bool, const T: bool> {
     side: &'a Side<C>,
     sequence: Sequence<'a>,
@@ -240,8 +294,8 @@ impl<C: Cell, const K: usize, const D: usize, const FULL: bool, const T: bool> S
         let (weight, robust_weight, log_minus) = (&mut weight[..K], &mut robust_weight[..K], &mut log_minus[..K]);
         let (first, second, means) = (&mut first[..K * d], &mut second[..K * moments], &side.means[..K * d]);
         let mut beta = [V::load_side(&last_factor[0]); K];
+        let mut batch = [[V::splat(0.0); K]; BATCH];
         for t in (0..steps).rev() {
-            let row = &sequence.rows[t * d..][..d];
             let mut gamma_sum = V::splat(0.0);
             for s in 0..K {
                 let gamma = V::load_side(&alphas[t][s]).mul(beta[s]);
@@ -250,7 +304,7 @@ impl<C: Cell, const K: usize, const D: usize, const FULL: bool, const T: bool> S
                 if t == 0 {
                     gamma.store_side(&mut start[s]);
                 }
-                let moving = if T {
+                batch[t % BATCH][s] = if T {
                     let u = V::load_side(&robust[t][s]);
                     if side.fits_dof {
                         let inner = V::load_side(&side.weight_max[s]).div(u);
@@ -263,29 +317,13 @@ impl<C: Cell, const K: usize, const D: usize, const FULL: bool, const T: bool> S
                 } else {
                     gamma
                 };
-                let (first, means) = (&mut first[s * d..][..d], &means[s * d..][..d]);
-                let second = &mut second[s * moments..][..moments];
-                let mut next = 0;
-                let mut deviations = [V::splat(0.0); DEVIATIONS];
-                for i in 0..d {
-                    let deviation = V::splat(row[i]).sub(V::load_side(&means[i]));
-                    let weighted = moving.mul(deviation);
-                    V::load_side(&first[i]).add(weighted).store_side(&mut first[i]);
-                    if FULL {
-                        if i < DEVIATIONS {
-                            deviations[i] = deviation;
-                        }
-                        let packed = &mut second[next..next + i + 1];
-                        for j in 0..=i {
-                            let other =
-                                if j < DEVIATIONS { deviations[j] } else { V::splat(row[j]).sub(V::load_side(&means[j])) };
-                            weighted.fma(other, V::load_side(&packed[j])).store_side(&mut packed[j]);
-                        }
-                        next += i + 1;
-                    } else {
-                        weighted.fma(deviation, V::load_side(&second[i])).store_side(&mut second[i]);
-                    }
-                }
+            }
+            // Whole batches at once; the rows of a last, shorter one each by itself.
+            if t % BATCH == 0 && t + BATCH <= steps {
+                add_moments::<C, V, K, BATCH, FULL>(&sequence.rows[t * d..][..BATCH * d], d, &batch, means, first, second);
+            } else if t >= steps - steps % BATCH {
+                let one = [batch[t % BATCH]];
+                add_moments::<C, V, K, 1, FULL>(&sequence.rows[t * d..][..d], d, &one, means, first, second);
             }
             let ends_group = t % GROUP == GROUP - 1 || t == steps - 1;
             if ends_group {

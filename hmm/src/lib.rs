@@ -35,7 +35,8 @@
 //! ```
 //!
 //! Reading order: [`Hmm`] and [`Observations`], [`FitConfig::fit`], [`Filter`], [`FixedLag`], [`Hmm::viterbi`],
-//! [`SchmittTrigger`], [`ModelFile`].
+//! [`SchmittTrigger`], [`ModelFile`]. For a service that trains and infers: [`Scaling`], [`label_states`], [`DriftReference`],
+//! [`WindowInference`], [`FitConfig::refit`], [`WalkForward`]; [`OnlineEm`] where parameters should follow slow drift.
 
 #![allow(clippy::needless_range_loop, reason = "the kernels index several arrays in step")]
 #![allow(clippy::neg_cmp_op_on_partial_ord, reason = "checks are written so that a NaN fails them")]

@@ -1,7 +1,7 @@
 //! The most probable path, in one pass of max-plus steps over lanes.
 //!
 //! Up to four states, a step leaves behind 16 bits: which predecessors attain the maximum, for each state; walking back is a
-//! shift and a count of zeros. More states keep their scores, and walking back finds the one maximum that matters.
+//! shift and a mask. More states keep their scores, and walking back finds the one maximum that matters.
 //! Ties go to the lower state.
 
 use crate::compensated::Compensated;
@@ -107,9 +107,11 @@ fn decode(kernel: &Kernel, sequence: Sequence<'_>, trellis: &mut Trellis, out: &
     let mut state = last;
     out[steps - 1] = state;
     if kernel.blocks == 1 {
+        // What waits for the state of the step after is one shift and one mask; the predecessors of all states come first.
+        let mut four_times = 4 * state as u32;
         for (slot, &choice) in out[..steps - 1].iter_mut().zip(&trellis.choices[1..steps]).rev() {
-            state = (((choice >> state) & 0x1111).trailing_zeros() as usize / 4) & 3;
-            *slot = state;
+            four_times = predecessors(choice) >> four_times & 0xC;
+            *slot = four_times as usize / 4;
         }
     } else {
         let lane = |blocks: &[Block], s: usize| blocks[s / 4].0[s % 4];
@@ -123,6 +125,25 @@ fn decode(kernel: &Kernel, sequence: Sequence<'_>, trellis: &mut Trellis, out: &
         }
     }
     Some(best)
+}
+
+/// From which predecessors attain the maximum (bit 4i + j) to the lowest of them for each state j, times four, in nibble j.
+#[inline(always)]
+fn predecessors(choice: u16) -> u32 {
+    /// Bit j of the index as bit 4j + 2.
+    const SPREAD: [u16; 16] = {
+        let mut spread = [0; 16];
+        let mut n = 0;
+        while n < 16 {
+            spread[n] = ((n & 1) << 2 | (n & 2) << 5 | (n & 4) << 8 | (n & 8) << 11) as u16;
+            n += 1;
+        }
+        spread
+    };
+    let (zero, one, two) = (choice & 15, choice >> 4 & 15, choice >> 8 & 15);
+    let high = !(zero | one) & 15;
+    let low = (one & !zero) | (high & !two);
+    u32::from(SPREAD[usize::from(low)]) | u32::from(SPREAD[usize::from(high)]) << 1
 }
 
 /// The forward pass: the last state and its score.
@@ -184,5 +205,21 @@ impl<const M: usize, const D: usize, const FULL: bool, const T: bool> Job for Ma
         let at = |s: usize| memory[s / 4].0[s % 4];
         let last = (1..kernel.states).fold(0, |best, s| if at(s) > at(best) { s } else { best });
         (last, at(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_predecessor_wins_in_every_combination() {
+        for choice in 0..=u16::MAX {
+            for state in 0..4 {
+                // Where none attains the maximum (a NaN), any state will do, but it must be one.
+                let lowest = (0..3).find(|i| choice >> (4 * i + state) & 1 == 1).unwrap_or(3);
+                assert_eq!(predecessors(choice) >> (4 * state) & 0xF, 4 * lowest, "{choice:016b} {state}");
+            }
+        }
     }
 }

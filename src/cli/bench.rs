@@ -15,6 +15,8 @@ use clap::{Args, Subcommand};
 use dataflows::model::{Instruments, Tick, Venue};
 use serde::Serialize;
 
+mod hmm;
+
 use super::{print, print_json, report};
 use crate::app::{Pace, Pipeline};
 use crate::config::Config;
@@ -51,6 +53,8 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Regime models: EM, filter, Viterbi, restarts, many fits, beside their targets.
+    Hmm(hmm::HmmArgs),
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +121,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         What::Scale(args) => scale::run(&args).await?,
         What::Correlation(args) => correlation::run(&args)?,
         What::Store { rows, json } => store(rows, json).await?,
+        What::Hmm(args) => hmm::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -60,17 +60,12 @@ pub fn trend(bars: &[Bar]) -> (Array2<f64>, Vec<f64>) {
     let change = |t: usize, back: usize| (close[t] / close[t - back]).ln();
     let relative_strength = wilder_rsi(&close, 14);
     let (mut rows, mut returns) = (Vec::new(), Vec::new());
-    for t in 73..bars.len() {
+    for (t, strength) in relative_strength.into_iter().enumerate().skip(73) {
         let last: Vec<f64> = (t - 71..=t).map(|s| change(s, 1)).collect();
         let mean = last.iter().sum::<f64>() / 72.0;
         let deviation = (last.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / 71.0).sqrt();
         let realised = (t - 13..=t).map(|s| change(s, 1).powi(2)).sum::<f64>() / 14.0;
-        rows.extend([
-            change(t, 1),
-            change(t, 24) / (deviation * 24f64.sqrt()),
-            0.5 * realised.max(1e-12).ln(),
-            relative_strength[t],
-        ]);
+        rows.extend([change(t, 1), change(t, 24) / (deviation * 24f64.sqrt()), 0.5 * realised.max(1e-12).ln(), strength]);
         returns.push(change(t, 1));
     }
     (Array2::from_shape_vec((returns.len(), 4), rows).unwrap(), returns)
