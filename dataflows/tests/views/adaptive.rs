@@ -145,13 +145,13 @@ fn days_without_a_midnight_or_without_a_bar_are_known_all_the_same() {
 #[test]
 fn a_print_that_comes_after_midnight_corrects_what_is_known_of_the_day_before() {
     let mut arrivals = trades();
-    // Friday 23:50's trade is 3 % higher than it was, and is told forty minutes after midnight.
+    // Friday 23:50's trade is 1 % higher than it was, and is told forty minutes after midnight.
     let late = (SATURDAY * DAY - 10) as i64;
     let told = MONDAY + (SATURDAY * DAY + 40) as i64 * MINUTE_MS;
     let (arrives, tick) = arrivals.iter_mut().find(|(_, tick)| tick.ts() == MONDAY + late * MINUTE_MS + 30_000).unwrap();
     *arrives = told as u64;
     if let Tick::Trade(trade) = tick {
-        trade.price = Price(trade.price.0 / 100 * 103);
+        trade.price = Price(trade.price.0 / 100 * 101);
     }
     let history = history(&arrivals, &config(VolatilityMode::Adaptive));
     let of_minute_ten = history.volatility.iter().filter(|(_, row, _)| row.ts == row_ts(SATURDAY, 10));
