@@ -445,7 +445,7 @@ fn evaluate_compares_what_was_told_with_what_was_simulated() {
     let counts = &told["counts"];
     assert!(counts["cascades"][0]["planted"].as_u64().unwrap() >= 8, "{counts}");
     assert_eq!((&counts["markets"], &counts["untold"]), (&Value::from(2), &Value::from(0)));
-    // Two markets, two symbols, two venues; the first 1,153 minutes are too few for a regime.
+    // Two markets, two symbols, two venues; the first 1,152 minutes are too few for a regime.
     let minutes: u64 = counts["regimes"]["minutes"]
         .as_array()
         .unwrap()
@@ -453,7 +453,7 @@ fn evaluate_compares_what_was_told_with_what_was_simulated() {
         .flat_map(|row| row.as_array().unwrap())
         .map(|n| n.as_u64().unwrap())
         .sum();
-    assert_eq!(minutes, 8 * (1_440 - 1_153), "{counts}");
+    assert_eq!(minutes, 8 * (1_440 - 1_152), "{counts}");
     check_fails(&["evaluate", "--symbols", "0"], 1, &["symbols is 0", "1 to 1000"]);
 }
 

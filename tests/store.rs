@@ -410,8 +410,8 @@ async fn every_row_type_is_read_as_it_was_written() {
     .await;
     check(
         &store,
-        "SELECT close_to_close, garman_klass, rogers_satchell, parkinson_1h, ewma, regime, risk_multiplier FROM volatility",
-        "0.03\t\\N\t0.033\t\\N\t0.02\tHIGH_VOL\t1.2",
+        "SELECT close_to_close, garman_klass, rogers_satchell, parkinson_1h, ewma, regime, risk_multiplier, regime_share, reversion_potential, half_life_minutes FROM volatility",
+        "0.03\t\\N\t0.033\t\\N\t0.02\tHIGH_VOL\t1.2\t0.75\t-0.2\t\\N",
     )
     .await;
     check(&store, "SELECT kind, rate, rate_8h, round(annualised, 6) FROM funding", "settled\t0.0001\t0.0002\t0.219").await;

@@ -73,6 +73,8 @@ struct Series {
     rows: BTreeMap<i64, Volatility>,
     /// The earliest minute whose row may be wrong.
     dirty_from: i64,
+    /// The UTC day of the last row, by number since the epoch: what the day before it came to is known.
+    day: i64,
     recursion: Recursion,
     regimes: RegimeCounts,
     ranges: Option<(i64, Ranges, Ranges)>,
@@ -124,6 +126,7 @@ impl Default for Series {
             quarters: BTreeMap::new(),
             rows: BTreeMap::new(),
             dirty_from: CLEAN,
+            day: 0,
             recursion: Recursion::default(),
             regimes: RegimeCounts::default(),
             ranges: None,
@@ -133,9 +136,10 @@ impl Default for Series {
 }
 
 impl Series {
-    /// What rows that are not made yet depend on would have to go to make room for this bar: only in a quantum of days.
+    /// What rows that are not made yet depend on would have to go to make room for this bar: only in a quantum of days. (A row needs the day
+    /// before its midnight, and those minutes' windows are summed already: two of the three days.)
     fn would_lose(&self, bar: &Bar) -> bool {
-        self.dirty_from < CLEAN && bar.ts.div_euclid(MINUTE_MS) >= self.dirty_from + KEEP_MINUTES - WARM_UP_MINUTES - DAY_MINUTES
+        self.dirty_from < CLEAN && bar.ts.div_euclid(MINUTE_MS) >= self.dirty_from + DAY_MINUTES
     }
 
     fn apply(&mut self, bar: &Bar, diff: isize, settings: &Settings) {
@@ -165,12 +169,11 @@ impl Series {
     fn make_room(&mut self, minute: i64, settings: &Settings) {
         const ABSENT: Minute = Minute { close: 0, square: f64::NAN, level: f64::NAN, regime: None };
         let end = self.first + self.minutes.len() as i64;
+        if !self.minutes.is_empty() && minute - end >= DAY_MINUTES {
+            self.close_day((end - 1).div_euclid(DAY_MINUTES), settings); // the next row may be days away
+        }
         if self.minutes.is_empty() || minute - end > KEEP_MINUTES {
-            // Silent for days: nothing of it counts any more but what its last day came to.
-            if !self.minutes.is_empty() {
-                self.close_day((end - 1).div_euclid(DAY_MINUTES), settings);
-            }
-            self.minutes.clear();
+            self.minutes.clear(); // silent for days: nothing else of it counts any more
             self.first = minute;
         }
         while minute < self.first && self.first + self.minutes.len() as i64 - minute <= KEEP_MINUTES {
@@ -190,6 +193,11 @@ impl Series {
         let from = std::mem::replace(&mut self.dirty_from, CLEAN).max(self.first);
         let end = self.first + self.minutes.len() as i64;
         for minute in from..end {
+            let day = minute.div_euclid(DAY_MINUTES);
+            if day != self.day {
+                self.close_day(day - 1, settings);
+                self.day = day;
+            }
             let row = self.row(id, minute, settings);
             let old = match row {
                 Some(row) => self.rows.insert(minute, row),
@@ -222,9 +230,6 @@ impl Series {
         self.recur(minute, settings, bands);
         if (minute + 1) % HOUR_MINUTES == 0 {
             self.history.set_sample(minute.div_euclid(HOUR_MINUTES), level, settings);
-        }
-        if (minute + 1) % DAY_MINUTES == 0 {
-            self.close_day(minute.div_euclid(DAY_MINUTES), settings);
         }
         let enough = f64::from(self.recursion.squares) >= settings.ewma_half_life_minutes;
         let mean = self.recursion.weighted_squares / self.recursion.weights;
@@ -260,7 +265,7 @@ impl Series {
         Some(Real(f64::from(same) / f64::from(counts.minutes.iter().sum::<u32>())))
     }
 
-    /// What a UTC day came to, as far as its minutes are there.
+    /// What a UTC day came to, all its rows made.
     fn close_day(&mut self, day: i64, settings: &Settings) {
         let from = self.place(day * DAY_MINUTES).unwrap_or(0);
         let to = self.place((day + 1) * DAY_MINUTES).unwrap_or(0).min(self.minutes.len());

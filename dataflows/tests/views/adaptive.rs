@@ -126,15 +126,32 @@ fn the_half_life_is_that_of_a_line_through_adjacent_days() {
 }
 
 #[test]
+fn days_without_a_midnight_or_without_a_bar_are_known_all_the_same() {
+    let silent = |from: usize, to: usize| {
+        let of_minute = |ts: i64| ((ts - MONDAY) / MINUTE_MS) as usize;
+        trades().into_iter().filter(|(_, tick)| !(from..to).contains(&of_minute(tick.ts()))).collect::<Vec<Arrival>>()
+    };
+    let half_lives = |arrivals: &[Arrival]| {
+        let rows = current(&history(arrivals, &config(VolatilityMode::Adaptive)).volatility);
+        rows.iter().filter(|row| row.ts > row_ts(SATURDAY, 0) && row.half_life_minutes.is_some()).count()
+    };
+    let midnight = THURSDAY * DAY;
+    assert!(half_lives(&silent(midnight - 20, midnight + 20)) > 50, "an outage of forty minutes");
+    // Tuesday 23:00 to Friday 00:30: no pair of days is left, but Tuesday counts in the history of samples.
+    assert_eq!(half_lives(&silent(2 * DAY - 60, 4 * DAY + 30)), 0);
+    half_lives(&silent(DAY + 300, 4 * DAY + 700)); // longer than minutes are kept
+}
+
+#[test]
 fn a_print_that_comes_after_midnight_corrects_what_is_known_of_the_day_before() {
     let mut arrivals = trades();
-    // Friday 23:50's trade is 3 % higher than it was, and is told forty minutes after midnight.
+    // Friday 23:50's trade is 1 % higher than it was, and is told forty minutes after midnight.
     let late = (SATURDAY * DAY - 10) as i64;
     let told = MONDAY + (SATURDAY * DAY + 40) as i64 * MINUTE_MS;
     let (arrives, tick) = arrivals.iter_mut().find(|(_, tick)| tick.ts() == MONDAY + late * MINUTE_MS + 30_000).unwrap();
     *arrives = told as u64;
     if let Tick::Trade(trade) = tick {
-        trade.price = Price(trade.price.0 / 100 * 103);
+        trade.price = Price(trade.price.0 / 100 * 101);
     }
     let history = history(&arrivals, &config(VolatilityMode::Adaptive));
     let of_minute_ten = history.volatility.iter().filter(|(_, row, _)| row.ts == row_ts(SATURDAY, 10));

@@ -157,6 +157,14 @@ pub fn near(a: Option<Real>, b: Option<Real>) -> bool {
     }
 }
 
+fn within(a: Option<Real>, b: Option<Real>, near: impl Fn(f64, f64) -> bool) -> bool {
+    match (a, b) {
+        (Some(Real(a)), Some(Real(b))) => near(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 fn near_cascade(a: &Cascade, b: &Cascade) -> bool {
     let plain = |c: &Cascade| Cascade {
         severity: Real(0.0),
@@ -201,8 +209,9 @@ fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
         && estimators(&a.hour, &b.hour)
         && near(a.ewma, b.ewma)
         && near(a.regime_share, b.regime_share)
-        && near(a.reversion_potential, b.reversion_potential)
-        && near(a.half_life_minutes, b.half_life_minutes)
+        // A difference may be nearly nothing, and the slope behind a half-life nearly one.
+        && within(a.reversion_potential, b.reversion_potential, |a, b| (a - b).abs() < 1e-9)
+        && within(a.half_life_minutes, b.half_life_minutes, |a, b| (a / b - 1.0).abs() < 1e-6)
 }
 
 fn near_spell(a: &RegimeSpell, b: &RegimeSpell) -> bool {
