@@ -60,8 +60,7 @@ pub fn build<'scope>(
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
-    let spreads =
-        funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
+    let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
     let open_interest = open_interest::open_interest(quotes.interest.clone(), bars.closed.clone(), clocks.clone(), config);
     Views {
         funding_anomalies: funding.anomalies.concat(spreads.anomalies),

@@ -96,7 +96,14 @@ impl Shocks {
     }
 
     /// Goes over the minute that ends at `end`; returns the shock that is over with it.
-    fn step(&self, id: InstrumentId, open: &mut Option<OiShock>, end: i64, change: Option<Real>, drop_min: f64) -> Option<OiShock> {
+    fn step(
+        &self,
+        id: InstrumentId,
+        open: &mut Option<OiShock>,
+        end: i64,
+        change: Option<Real>,
+        drop_min: f64,
+    ) -> Option<OiShock> {
         let shock = change.filter(|change| change.0 <= -drop_min).zip(self.cascade_before(end));
         match (shock, &open) {
             (None, _) => open.take().map(|row| OiShock { ended_at: Some(end), ..row }),

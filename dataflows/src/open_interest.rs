@@ -53,7 +53,13 @@ pub fn open_interest<'scope>(
         for input in input.chunk_by(|a, b| a.order().0 == b.order().0) {
             let id = input[0].order().0;
             let series = by_instrument.entry(id).or_insert_with(|| Series::new(horizon_minutes));
-            input.iter().for_each(|input| series.apply(input));
+            for input in input {
+                // Several hours can come in one quantum, and push out the day before what is to be told.
+                if input.order().2.div_euclid(MINUTE_MS) - series.dirty_from > horizon_minutes {
+                    series.make_rows(id, &settings, horizon_minutes, changes);
+                }
+                series.apply(input);
+            }
             series.make_rows(id, &settings, horizon_minutes, changes);
         }
     };
@@ -117,7 +123,8 @@ impl Series {
 
     fn make_rows(&mut self, id: InstrumentId, settings: &Settings, horizon: i64, changes: &mut Vec<(OpenInterestRow, isize)>) {
         let from = std::mem::replace(&mut self.dirty_from, CLEAN).max(self.kept_from);
-        let gone: Vec<i64> = self.rows.range(from..).map(|(&minute, _)| minute).filter(|m| !self.samples.contains_key(m)).collect();
+        let gone: Vec<i64> =
+            self.rows.range(from..).map(|(&minute, _)| minute).filter(|m| !self.samples.contains_key(m)).collect();
         changes.extend(gone.iter().filter_map(|minute| self.rows.remove(minute)).map(|row| (row, -1)));
         let minutes: Vec<i64> = self.samples.range(from..).map(|(&minute, _)| minute).collect();
         for minute in minutes {

@@ -80,13 +80,8 @@ impl Symbol {
         if !self.said.has(minute) {
             return None;
         }
-        let mut total = OpenInterestTotal {
-            instrument,
-            ts: minute * MINUTE_MS,
-            base: Quantity(0),
-            usd: Some(Notional(0)),
-            venues: 0,
-        };
+        let mut total =
+            OpenInterestTotal { instrument, ts: minute * MINUTE_MS, base: Quantity(0), usd: Some(Notional(0)), venues: 0 };
         for (_, (base, mark)) in self.said.at(minute) {
             total.base += base;
             total.usd = total.usd.zip(mark).map(|(usd, mark)| usd + mark.notional(base));

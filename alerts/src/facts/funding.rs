@@ -80,7 +80,9 @@ fn title(facts: &FundingFacts) -> String {
             format!("{symbol} funding turned negative: {rate} per 8 h on {venue}")
         }
         FundingEpisode::Reversal => format!("{symbol} funding turned positive: {rate} per 8 h on {venue}"),
-        FundingEpisode::Spread => format!("{symbol} funding differs by {} per 8 h between venues", percent_of_rate(facts.rate_8h)),
+        FundingEpisode::Spread => {
+            format!("{symbol} funding differs by {} per 8 h between venues", percent_of_rate(facts.rate_8h))
+        }
     };
     if facts.ended_at_ms.is_some() { format!("Resolved: {text}") } else { text }
 }

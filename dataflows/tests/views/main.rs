@@ -2,7 +2,7 @@
 //!
 //! [`run`] puts a recorded arrival through the real graph on timely, [`oracle`] computes the same rows from the final multiset
 //! of events, [`streams`] makes random markets, [`properties`] says what must hold of them, [`examples`] are small markets
-//! that one can read, and [`figures`] are estimator values that were computed elsewhere.
+//! that one can read, and [`unusual`] are those of funding and open interest, [`figures`] are estimator values that were computed elsewhere.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -13,3 +13,4 @@ mod oracle;
 mod properties;
 mod run;
 mod streams;
+mod unusual;

@@ -274,7 +274,8 @@ fn tick(instrument: InstrumentId, base: f64, ts: i64, i: u64, raw: &Raw) -> Tick
                 order,
                 kind: if is_settled { FundingKind::Settled } else { FundingKind::Predicted },
                 rate: (raw.flags & 4 == 0).then_some(Rate(i64::from(raw.price) * 1_000_000 - 500_000_000)),
-                interval_hours: (raw.flags & if is_settled { 48 } else { 8 } == 0).then_some([0, 1, 4, 8][usize::from(raw.size % 4)]),
+                interval_hours: (raw.flags & if is_settled { 48 } else { 8 } == 0)
+                    .then_some([0, 1, 4, 8][usize::from(raw.size % 4)]),
                 next_ts: None,
             })
         }

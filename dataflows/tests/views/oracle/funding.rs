@@ -147,7 +147,13 @@ fn state(samples: &[(Sample, Judged)], settings: &Settings) -> (bool, bool, i8, 
     (anomaly, deviation, standing, held)
 }
 
-fn episodes(id: InstrumentId, samples: &[(Sample, Judged)], kinds: &[AnomalyKind], end: Option<i64>, settings: &Settings) -> Vec<FundingAnomaly> {
+fn episodes(
+    id: InstrumentId,
+    samples: &[(Sample, Judged)],
+    kinds: &[AnomalyKind],
+    end: Option<i64>,
+    settings: &Settings,
+) -> Vec<FundingAnomaly> {
     let states: Vec<(bool, bool, i8, i64)> = (1..=samples.len()).map(|n| state(&samples[..n], settings)).collect();
     let mut rows = Vec::new();
     for &kind in kinds {
@@ -171,7 +177,16 @@ fn episodes(id: InstrumentId, samples: &[(Sample, Judged)], kinds: &[AnomalyKind
                 AnomalyKind::Anomaly | AnomalyKind::Spread => (judged.scores.z_30d, judged.score, judged.reasons),
             };
             let rate_8h = Rate(sample.rate);
-            rows.push(FundingAnomaly { instrument: id, onset: sample.ts, kind, ended_at, rate_8h, z, score: Real(score), reasons });
+            rows.push(FundingAnomaly {
+                instrument: id,
+                onset: sample.ts,
+                kind,
+                ended_at,
+                rate_8h,
+                z,
+                score: Real(score),
+                reasons,
+            });
         }
     }
     rows
@@ -219,7 +234,8 @@ fn judge_settled(settled: &[RateSample], settings: &Settings) -> Vec<(Sample, Ju
     let rate = |s: &RateSample| per_8h(s.rate, s.interval_hours);
     let mut judged: Vec<(Sample, Judged)> = Vec::new();
     for (i, now) in settled.iter().enumerate() {
-        let since = |minutes: i64| settled[..i].iter().filter(|s| minute(s) >= minute(now) - minutes).map(rate).collect::<Vec<i64>>();
+        let since =
+            |minutes: i64| settled[..i].iter().filter(|s| minute(s) >= minute(now) - minutes).map(rate).collect::<Vec<i64>>();
         let sample = Sample {
             ts: now.ts,
             from: minute(now) - 60 * i64::from(now.interval_hours),
@@ -244,8 +260,7 @@ fn judge_settled(settled: &[RateSample], settings: &Settings) -> Vec<(Sample, Ju
 
 fn paid(settled: &[RateSample], now: &RateSample, days: i64) -> Option<Rate> {
     let minute = |s: &RateSample| s.ts.div_euclid(MINUTE_MS);
-    let inside: Vec<&RateSample> =
-        settled.iter().filter(|s| s.ts <= now.ts && minute(s) > minute(now) - days * DAY).collect();
+    let inside: Vec<&RateSample> = settled.iter().filter(|s| s.ts <= now.ts && minute(s) > minute(now) - days * DAY).collect();
     let hours: f64 = inside.iter().map(|s| f64::from(s.interval_hours)).sum();
     (hours >= 0.95 * 24.0 * days as f64).then(|| Rate(inside.iter().map(|s| s.rate.0).sum()))
 }

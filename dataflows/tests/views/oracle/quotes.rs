@@ -127,8 +127,7 @@ pub fn open_interest(events: &Events<'_>, closed: &[Bar]) -> Vec<OpenInterestRow
             samples.iter().filter(inside).max_by_key(|s| s.ts)
         };
         let change = |before: f64, now: f64| Real(((now / before - 1.0) * 1e9).round() / 1e9);
-        let against =
-            |minutes: i64| before(minutes).filter(|s| s.base.0 > 0).map(|s| change(s.base.to_f64(), base.to_f64()));
+        let against = |minutes: i64| before(minutes).filter(|s| s.base.0 > 0).map(|s| change(s.base.to_f64(), base.to_f64()));
         let close = |minutes: i64| {
             let until = ts - minutes * MINUTE_MS;
             let inside = |b: &&&Bar| b.instrument == instrument && b.ts <= until && b.ts > until - 15 * MINUTE_MS;
