@@ -308,7 +308,7 @@ fn real_settlements_are_unusual_now_and_then() {
         assert!((1.0..10.0).contains(&a_month), "{symbol}: {a_month} anomalies a month");
         if let Some(extreme) = extreme {
             let covers = |row: &&FundingAnomaly| row.onset <= extreme && row.ended_at.is_none_or(|ended| ended > extreme);
-            assert!(anomalies.iter().any(|row| covers(&row)), "{symbol}: nothing unusual at {extreme}");
+            assert!(anomalies.iter().any(covers), "{symbol}: nothing unusual at {extreme}");
         }
         let of_extreme = current(&history.funding).into_iter().filter(|row| Some(row.ts) == extreme);
         of_extreme.for_each(|row| assert!(row.scores.z_30d.unwrap().0 < -5.0, "{row:?}"));
