@@ -59,7 +59,12 @@ pub fn funding<'scope>(
         for samples in samples.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
             let id = samples[0].0.instrument;
             let rates = by_instrument.entry(id).or_insert_with(|| Rates::new(id, horizon_minutes));
-            samples.iter().for_each(|(sample, _, diff)| rates.apply(*sample, *diff, changes));
+            for (sample, _, diff) in samples {
+                if sample.kind == FundingKind::Predicted && rates.series.is_due_before(sample.ts.div_euclid(MINUTE_MS)) {
+                    rates.report_predicted(&settings, horizon_minutes, changes);
+                }
+                rates.apply(*sample, *diff, changes);
+            }
             rates.report(&settings, horizon_minutes, changes);
         }
     };

@@ -19,7 +19,7 @@ use crate::model::{
     AnomalyKind, Clock, FundingAnomaly, FundingKind, FundingSpread, InstrumentId, Instruments, MINUTE_MS, Real, Venue,
 };
 use crate::operators::{KnownAt, per_quantum, replace};
-use crate::quotes::{InterestSample, RateSample};
+use crate::quotes::{InterestSample, KNOWN_MINUTES, RateSample};
 use crate::venues::{Due, Said, Symbols, keep_minutes};
 
 /// The view and its episodes.
@@ -122,10 +122,22 @@ impl Symbol {
         for minute in due.clone() {
             let spread = self.spread(minute);
             if spread.is_some() || self.rows.contains_key(&minute) {
+                if self.series.is_due_before(minute) {
+                    self.judge(due.start, settings, changes);
+                }
                 self.series.set(minute, spread.map(|spread| spread.spread.0));
                 self.rows.entry(minute).or_default().0 = spread;
             }
         }
+        self.judge(due.start, settings, changes);
+        let limit = self.due.limit();
+        self.rates.forget_before(limit - KNOWN_MINUTES);
+        self.interest.forget_before(limit - KNOWN_MINUTES);
+        self.rows = self.rows.split_off(&limit);
+        self.episodes.settle((limit + 1) * MINUTE_MS);
+    }
+
+    fn judge(&mut self, from: i64, settings: &Settings, changes: &mut Vec<(Row, isize)>) {
         let said = self.series.judge(settings);
         for &(minute, said) in &said {
             self.episodes.set((minute + 1) * MINUTE_MS, said.map(|(verdict, state)| (Some(verdict), state)));
@@ -134,18 +146,13 @@ impl Symbol {
             }
         }
         // Scores reach further than what is due; a mean's weights may change without the spread.
-        let first = said.first().map_or(due.start, |&(minute, _)| minute.min(due.start));
+        let first = said.first().map_or(from, |&(minute, _)| minute.min(from));
         for (plain, out) in self.rows.range_mut(first..).map(|(_, rows)| rows) {
             replace(std::mem::replace(out, *plain), *plain, Row::Spread, changes);
         }
         if !said.is_empty() {
             self.episodes.report(Row::Anomaly, changes);
         }
-        let limit = self.due.limit();
-        self.rates.forget_before(limit - crate::quotes::KNOWN_MINUTES);
-        self.interest.forget_before(limit - crate::quotes::KNOWN_MINUTES);
-        self.rows = self.rows.split_off(&limit);
-        self.episodes.settle((limit + 1) * MINUTE_MS);
     }
 
     fn spread(&self, minute: i64) -> Option<FundingSpread> {

@@ -53,7 +53,13 @@ pub fn open_interest<'scope>(
         for input in input.chunk_by(|a, b| a.order().0 == b.order().0) {
             let id = input[0].order().0;
             let series = by_instrument.entry(id).or_insert_with(|| Series::new(horizon_minutes));
-            input.iter().for_each(|input| series.apply(input));
+            for input in input {
+                // Several hours can come in one quantum, and push out the day before what is to be told.
+                if input.order().2.div_euclid(MINUTE_MS) - series.dirty_from > horizon_minutes {
+                    series.make_rows(id, &settings, horizon_minutes, changes);
+                }
+                series.apply(input);
+            }
             series.make_rows(id, &settings, horizon_minutes, changes);
         }
     };

@@ -110,13 +110,13 @@ impl Baseline {
     }
 
     /// rate − median, doubled.
-    fn from_median(&self, rate: i64) -> i64 {
+    fn off_median(&self, rate: i64) -> i64 {
         2 * rate - self.median
     }
 
     fn robust_z(&self, rate: i64, floor: f64) -> f64 {
         let scale = (1.4826 * self.mad as f64 / 2.0 * 1e-12).max(floor);
-        round(self.from_median(rate) as f64 / 2.0 * 1e-12 / scale, 1e9)
+        round(self.off_median(rate) as f64 / 2.0 * 1e-12 / scale, 1e9)
     }
 }
 
@@ -196,7 +196,7 @@ impl Verdict {
         let change = hour_ago.map(|before| rate - before);
 
         let magnitude = z_30d.map_or(0.0, f64::abs);
-        let is_far = month.is_some_and(|m| m.from_median(rate).abs() >= 2 * settings.anomaly_deviation_min.0);
+        let is_far = month.is_some_and(|m| m.off_median(rate).abs() >= 2 * settings.anomaly_deviation_min.0);
         let by_z = magnitude > settings.anomaly_z && is_far;
         let by_change = change.is_some_and(|change| change.abs() > settings.change_max.0);
         let is_volatile = volatility.zip(month.and_then(|m| m.high_volatility)).is_some_and(|(now, high)| now > high);

@@ -18,6 +18,7 @@ const LOOK_BACK_MINUTES: i64 = 15;
 pub(crate) struct Series {
     /// Per 8 h.
     rates: Minutes<Option<i64>>,
+    horizon_minutes: i64,
     signs: Minutes<Signs>,
     hours: Minutes<Sums>,
     /// The 24 h before a minute.
@@ -40,6 +41,7 @@ impl Series {
         let hours = MONTH_HOURS + DAY_HOURS + horizon_minutes / 60 + 2;
         Self {
             rates: Minutes::new(DAY_MINUTES + LOOK_BACK_MINUTES + horizon_minutes + 2),
+            horizon_minutes,
             signs: Minutes::new(super::machine::WARM_UP_MINUTES + DAY_MINUTES + horizon_minutes + 2),
             hours: Minutes::new(hours),
             day: (0, Sums::default()),
@@ -72,6 +74,12 @@ impl Series {
             self.month = None;
         }
         self.dirty_from = self.dirty_from.min(minute);
+    }
+
+    /// Whether what has changed must be judged before a value of `minute` is set, which may push out what that needs: several
+    /// hours can come in one quantum.
+    pub fn is_due_before(&self, minute: i64) -> bool {
+        minute - self.dirty_from > self.horizon_minutes
     }
 
     /// After the newest sample.

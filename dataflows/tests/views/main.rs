@@ -2,8 +2,8 @@
 //!
 //! [`run`] puts a recorded arrival through the real graph on timely, [`oracle`] computes the same rows from the final multiset
 //! of events, [`streams`] makes random markets, [`properties`] says what must hold of them, [`examples`] are small markets
-//! that one can read, [`adaptive`] and [`liquidation_stories`] those that take days or several assets, and [`figures`] are estimator
-//! values that were computed elsewhere.
+//! that one can read, [`adaptive`], [`liquidation_stories`] and [`unusual`] those that take days or several assets, and [`figures`]
+//! are estimator values that were computed elsewhere.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -18,3 +18,4 @@ mod properties;
 mod run;
 mod streams;
 mod zones;
+mod unusual;

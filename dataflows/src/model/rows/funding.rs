@@ -120,11 +120,12 @@ impl Reasons {
     /// In words.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let side = |side: i8| if side > 0 { "positive: longs pay" } else { "negative: shorts pay" };
+        let side = |side: i8| if side > 0 { "longs" } else { "shorts" };
         [
             self.z.map(|z| format!("Z-score anomaly: {:.2}σ", z.0)),
             self.change.map(|change| format!("Rate change: {:+.5} in 1 h", change.to_f64())),
-            self.reversed.map(|(to, minutes)| format!("Rate reversal: {} for {:.1} h", side(to), minutes as f64 / 60.0)),
+            self.reversed
+                .map(|(to, minutes)| format!("Rate reversal: {} have paid for {:.1} h", side(to), minutes as f64 / 60.0)),
             self.volatility.map(|volatility| format!("High volatility: {:.5}", volatility.0)),
         ]
         .into_iter()
