@@ -241,6 +241,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 coverage_min: volatility.coverage_min,
             },
             correlation: config.views.correlation.settings(),
+            lead_lag: config.views.lead_lag.settings(),
         },
     }
 }

@@ -20,11 +20,14 @@ pub enum EventType {
     VolatilityRegimeChange,
     /// Two symbols, or a symbol and the market, no longer move together.
     CorrelationBreak,
+    /// Another symbol moves first.
+    LeaderChange,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 3] = [Self::LiquidationCascade, Self::VolatilityRegimeChange, Self::CorrelationBreak];
+    pub const ALL: [Self; 4] =
+        [Self::LiquidationCascade, Self::VolatilityRegimeChange, Self::CorrelationBreak, Self::LeaderChange];
 
     /// As JSON, SQL and the configuration write it.
     #[must_use]
@@ -33,6 +36,7 @@ impl EventType {
             Self::LiquidationCascade => "LIQUIDATION_CASCADE",
             Self::VolatilityRegimeChange => "VOLATILITY_REGIME_CHANGE",
             Self::CorrelationBreak => "CORRELATION_BREAK",
+            Self::LeaderChange => "LEADER_CHANGE",
         }
     }
 

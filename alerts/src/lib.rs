@@ -13,5 +13,5 @@ pub mod facts;
 pub mod sign;
 
 pub use event::{Event, EventType, Severity, Status, event_id};
-pub use facts::{CascadeFacts, CorrelationFacts, Coverage, Regime, SideBias, VolatilityFacts};
+pub use facts::{CascadeFacts, CorrelationFacts, Coverage, LeaderFacts, Regime, SideBias, VolatilityFacts};
 pub use sign::Secret;

@@ -4,6 +4,7 @@
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
 //!                     │   klines ───┴▶ kline_checks
 //!                     │             └▶ correlations, market_mode, betas, correlation_breaks
+//!                     ├▶ lead_lag, lead_scores, leaders
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
 //!                     └▶ funding, open_interest
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, correlations, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{bars, cascades, correlations, kline_checks, lead_lag, liquidations, quotes, volatility, volatility_regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -54,6 +55,7 @@ pub fn build<'scope>(
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let correlations = correlations::correlations(bars.closed.clone(), clocks.clone(), config, instruments);
+    let lead_lag = lead_lag::lead_lag(base.last_prices, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     Views {
         kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config, names()),
@@ -70,6 +72,9 @@ pub fn build<'scope>(
         market_mode: correlations.market_mode,
         betas: correlations.betas,
         correlation_breaks: correlations.correlation_breaks,
+        lead_lag: lead_lag.lead_lag,
+        lead_scores: lead_lag.lead_scores,
+        leaders: lead_lag.leaders,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod fixed;
 pub mod graph;
 pub mod hot;
 pub mod kline_checks;
+pub mod lead_lag;
 pub mod liquidations;
 pub mod model;
 pub mod operators;

@@ -60,6 +60,7 @@ impl Announcer {
                 Changes::Cascades(changes) => self.tell(changes, &mut rows),
                 Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
                 Changes::CorrelationBreaks(changes) => self.tell(changes, &mut rows),
+                Changes::Leaders(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }

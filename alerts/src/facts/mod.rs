@@ -8,5 +8,5 @@ mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
-pub use correlation::CorrelationFacts;
+pub use correlation::{CorrelationFacts, LeaderFacts};
 pub use volatility::{Regime, VolatilityFacts};

@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod cascades;
 pub mod correlation;
+pub mod lead_lag;
 pub mod liquidations;
 pub mod quotes;
 pub mod volatility;
@@ -46,6 +47,11 @@ impl<'a> Events<'a> {
 
     pub fn watermark(&self, instrument: InstrumentId) -> i64 {
         self.watermark.get(&self.venue(instrument)).copied().unwrap_or(i64::MIN / 2)
+    }
+
+    /// No venue's event before it is expected any more.
+    pub fn newest_watermark(&self) -> i64 {
+        self.watermark.values().copied().max().unwrap_or(i64::MIN / 2)
     }
 
     /// The last minute in which the instrument's venue was heard.
@@ -108,6 +114,10 @@ impl<'a> Events<'a> {
         assert_same(&ours, &theirs.betas, "betas", why);
         let ours = align(current(&history.correlation_breaks), &theirs.breaks, correlation::near_break);
         assert_same(&ours, &theirs.breaks, "correlation_breaks", why);
+        let (pairs, scores, leaders) = lead_lag::lead_lag(self);
+        assert_same(&align(current(&history.lead_lag), &pairs, lead_lag::near_pair), &pairs, "lead_lag", why);
+        assert_same(&current(&history.lead_scores), &scores, "lead_scores", why);
+        assert_same(&current(&history.leaders), &leaders, "leaders", why);
     }
 }
 
