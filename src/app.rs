@@ -317,6 +317,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 shock_drop: interest.shock_drop,
             },
             correlation: config.views.correlation.settings(),
+            lead_lag: config.views.lead_lag.settings(),
         },
     }
 }

@@ -32,11 +32,13 @@ pub enum EventType {
     OiShock,
     /// Two symbols, or a symbol and the market, no longer move together.
     CorrelationBreak,
+    /// Another symbol moves first.
+    LeaderChange,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LiquidationCascade,
         Self::MarketCascade,
         Self::SupportZoneTouched,
@@ -46,6 +48,7 @@ impl EventType {
         Self::OiShock,
         Self::VolatilityRegimeChange,
         Self::CorrelationBreak,
+        Self::LeaderChange,
     ];
 
     /// As JSON, SQL and the configuration write it.
@@ -61,6 +64,7 @@ impl EventType {
             Self::FundingSpread => "FUNDING_SPREAD",
             Self::OiShock => "OI_SHOCK",
             Self::CorrelationBreak => "CORRELATION_BREAK",
+            Self::LeaderChange => "LEADER_CHANGE",
         }
     }
 

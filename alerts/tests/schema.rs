@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use alerts::{
-    CascadeFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, MarketCascadeFacts, OiShockFacts, Regime, Severity,
-    SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    CascadeFacts, CorrelationFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts,
+    OiShockFacts, Regime, Severity, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -150,6 +150,77 @@ fn a_regime_change_reads_well() {
          Resolved: ETH-USDT-PERP volatility up: HIGH_VOL → EXTREME at 12.34 % per day on bybit-linear\n\
          24 h volatility is 12.34 % per day (close-to-close 12.34 %, no Parkinson yet). Risk multiplier 1.2 → 2.5.",
     );
+}
+
+fn correlation_break() -> CorrelationFacts {
+    CorrelationFacts {
+        symbol_a: "BTC-USDT-PERP".into(),
+        symbol_b: "ETH-USDT-PERP".into(),
+        horizon: "24h".into(),
+        onset_ms: 1_723_075_200_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_202_020,
+        return_correlation: 0.214,
+        divergence_strength: 1.43,
+        is_pair_trade: true,
+        baseline: Some((0.871, -4.29)),
+    }
+}
+
+#[test]
+fn a_correlation_break_reads_well() {
+    check(
+        &Event::correlation_break(correlation_break()),
+        "1723075200000 | WARNING\n\
+         BTC-USDT-PERP and ETH-USDT-PERP moved apart: correlation 0.21 over 24h, usually 0.87\n\
+         The correlation of returns over 24h fell to 0.21. It was 0.87 over the last month; this is -4.3 deviations from that. \
+         Potential pair trade: the two used to move together.",
+    );
+    let alone = CorrelationFacts {
+        symbol_b: String::new(),
+        ended_at_ms: Some(1_723_078_800_000),
+        return_correlation: -0.61,
+        is_pair_trade: false,
+        baseline: None,
+        ..correlation_break()
+    };
+    check(
+        &Event::correlation_break(alone),
+        "1723078800000 | WARNING\n\
+         Resolved: BTC-USDT-PERP and MARKET moved apart: correlation -0.61 over 24h\n\
+         The correlation of returns over 24h fell to -0.61. There is no month of history to compare it with.",
+    );
+}
+
+#[test]
+fn a_change_of_the_leader_reads_well() {
+    let facts = LeaderFacts {
+        symbol: "ETH-USDT-PERP".into(),
+        before: "BTC-USDT-PERP".into(),
+        onset_ms: 1_723_075_200_000,
+        known_at_ms: 1_723_075_202_020,
+        score: 2,
+    };
+    check(
+        &Event::leader_change(facts),
+        "1723075200000 | INFO\n\
+         ETH-USDT-PERP leads instead of BTC-USDT-PERP\n\
+         By fractions of a second ETH-USDT-PERP now moves before 2 more of the compared symbols than move before it. \
+         BTC-USDT-PERP led until now.",
+    );
+}
+
+#[test]
+fn a_pair_has_no_symbol_but_an_asset_pair() {
+    let json = serde_json::to_value(Event::correlation_break(correlation_break())).unwrap();
+    assert_eq!((&json["asset_pair"], &json["symbol"]), (&json!("BTC-USDT-PERP/ETH-USDT-PERP"), &Value::Null));
+    assert_eq!(json["data"]["signal"], "POTENTIAL_PAIR_TRADE");
+    let mut both = json.clone();
+    both["symbol"] = json!("BTC-USDT-PERP");
+    assert!(!errors(&both).is_empty(), "both");
+    let mut neither = json;
+    neither.as_object_mut().unwrap().remove("asset_pair");
+    assert!(!errors(&neither).is_empty(), "neither");
 }
 
 #[test]

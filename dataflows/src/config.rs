@@ -28,6 +28,8 @@ pub struct Config {
     pub open_interest: OpenInterest,
     /// How symbols move together.
     pub correlation: Correlation,
+    /// Who moves first.
+    pub lead_lag: LeadLag,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -265,6 +267,39 @@ pub struct CorrelationBreaks {
     pub pair_trade_r: f64,
 }
 
+/// Lead and lag (ANALYTICS: "Lead–lag").
+#[derive(Clone, Debug)]
+pub struct LeadLag {
+    /// Canonical symbols that are compared.
+    pub symbols: Vec<String>,
+    /// A bucket's length.
+    pub bucket_ms: i64,
+    /// The window.
+    pub window_minutes: i64,
+    /// A pair needs this share of the window's buckets.
+    pub coverage_min: f64,
+    /// … and so many buckets with a move of each.
+    pub moves_min: usize,
+    /// A leader's (ρ₊₁ − ρ₋₁)/√(2/n) is above this.
+    pub strength_min: f64,
+    /// The leader changes when another has had the highest score for so many minutes.
+    pub hold_minutes: i64,
+}
+
+impl Default for LeadLag {
+    fn default() -> Self {
+        Self {
+            symbols: ["BTC", "ETH", "SOL"].map(|asset| format!("{asset}-USDT-PERP")).into(),
+            bucket_ms: 100,
+            window_minutes: 15,
+            coverage_min: 0.8,
+            moves_min: 30,
+            strength_min: 3.0,
+            hold_minutes: 3,
+        }
+    }
+}
+
 impl Default for Correlation {
     fn default() -> Self {
         Self {
@@ -344,6 +379,7 @@ impl Default for Config {
             },
             open_interest: OpenInterest { quadrant_interest_min: 0.005, quadrant_price_min: 0.0025, shock_drop: 0.03 },
             correlation: Correlation::default(),
+            lead_lag: LeadLag::default(),
         }
     }
 }

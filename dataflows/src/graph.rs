@@ -5,6 +5,7 @@
 //!                     │   klines ───┼▶ kline_checks
 //!                     │             ├▶ features
 //!                     │             └▶ correlations, market_mode, betas, correlation_breaks (all symbols)
+//!                     ├▶ lead_lag, lead_scores, leaders (configured symbols)
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades, self_excitation ◀ prices;  cascades ─▶ market_cascades
 //!                     ├▶ support_zones, zone_touches ◀ prices, marks
@@ -28,8 +29,8 @@ use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::operators::{KnownAt, per_quantum};
 use crate::{
-    bars, cascades, correlations, features, funding, funding_spreads, kline_checks, liquidations, market_cascades, oi_shocks,
-    open_interest, open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
+    bars, cascades, correlations, features, funding, funding_spreads, kline_checks, lead_lag, liquidations, market_cascades,
+    oi_shocks, open_interest, open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
 };
 
 /// A view: its changes, each instrument's on one worker.
@@ -63,6 +64,7 @@ pub fn build<'scope>(
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let correlations = correlations::correlations(bars.closed.clone(), clocks.clone(), config, instruments);
+    let lead_lag = lead_lag::lead_lag(base.last_prices, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
     let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
@@ -92,6 +94,9 @@ pub fn build<'scope>(
         market_mode: correlations.market_mode,
         betas: correlations.betas,
         correlation_breaks: correlations.correlation_breaks,
+        lead_lag: lead_lag.lead_lag,
+        lead_scores: lead_lag.lead_scores,
+        leaders: lead_lag.leaders,
     }
 }
 

@@ -17,9 +17,10 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::config::Config;
+use crate::fixed::Price;
 use crate::model::{
-    Aggregate, Clock, Funding, FundingKind, InstrumentId, Instruments, Kline, LateEvent, LateStream, Liquidation, MINUTE_MS,
-    Partial, SECOND_MS, Tick, Trade, TradeKind, Venue,
+    Aggregate, Clock, Funding, FundingKind, InstrumentId, Instruments, Kline, LastPrice, LateEvent, LateStream, Liquidation,
+    MINUTE_MS, Partial, PrintOrder, SECOND_MS, Tick, Trade, TradeKind, Venue,
 };
 use crate::operators::{KnownAt, NEVER, Watermarks};
 use crate::prints::{SeenNames, SeenPrints};
@@ -43,6 +44,8 @@ pub struct Counters {
 pub struct Base<'scope> {
     /// Sums of market prints.
     pub partials: StreamVec<'scope, KnownAt, Partial>,
+    /// Last prices by the fraction of a second, of the instruments whose lead and lag is looked at.
+    pub last_prices: StreamVec<'scope, KnownAt, LastPrice>,
     /// Liquidations, each once.
     pub liquidations: StreamVec<'scope, KnownAt, Liquidation>,
     /// Mark prices, funding rates, open interest; repeats are harmless.
@@ -69,6 +72,7 @@ pub fn base<'scope>(
     let (quotes_out, quotes) = builder.new_output();
     let (klines_out, klines) = builder.new_output();
     let (late_out, late) = builder.new_output();
+    let (last_prices_out, last_prices) = builder.new_output();
     let mut hot = Hot::new(config, instruments, counters);
 
     builder.build(move |_capabilities| {
@@ -77,6 +81,7 @@ pub fn base<'scope>(
         let mut quotes_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Tick>>>::from(quotes_out);
         let mut klines_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Kline>>>::from(klines_out);
         let mut late_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<LateEvent>>>::from(late_out);
+        let mut last_prices_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<LastPrice>>>::from(last_prices_out);
         let mut waiting: BTreeMap<KnownAt, Quantum> = BTreeMap::new();
         move |frontiers| {
             ticks.for_each(|capability, batch| {
@@ -106,14 +111,15 @@ pub fn base<'scope>(
                 quotes_out.activate().session(&capabilities[2]).give_iterator(hot.quotes.drain(..));
                 klines_out.activate().session(&capabilities[3]).give_iterator(hot.klines.drain(..));
                 late_out.activate().session(&capabilities[4]).give_iterator(hot.late.drain(..));
+                last_prices_out.activate().session(&capabilities[5]).give_iterator(hot.last_prices.drain(..));
             }
         }
     });
-    Base { partials, liquidations, quotes, klines, late }
+    Base { partials, last_prices, liquidations, quotes, klines, late }
 }
 
 struct Quantum {
-    capabilities: [Capability<KnownAt>; 5],
+    capabilities: [Capability<KnownAt>; 6],
     ticks: Vec<Vec<Tick>>,
     clocks: Vec<Clock>,
 }
@@ -139,6 +145,9 @@ struct Hot {
     quotes: Vec<Tick>,
     klines: Vec<Kline>,
     late: Vec<LateEvent>,
+    last_prices: Vec<LastPrice>,
+    /// Symbols whose last prices are wanted, and a bucket's length.
+    close: (Vec<String>, i64),
 }
 
 struct HotInstrument {
@@ -151,6 +160,13 @@ struct HotInstrument {
     /// Where the last mark price and the last funding rate of this quantum are among its quotes.
     last_mark: Option<usize>,
     last_funding: Option<usize>,
+    /// Last prints of this quantum by bucket, the latest last, where they are wanted.
+    last_prices: Option<LastPrices>,
+}
+
+struct LastPrices {
+    bucket_ms: i64,
+    open: Vec<(i64, (PrintOrder, Price))>,
 }
 
 impl Hot {
@@ -169,6 +185,8 @@ impl Hot {
             quotes: Vec::new(),
             klines: Vec::new(),
             late: Vec::new(),
+            last_prices: Vec::new(),
+            close: (config.lead_lag.symbols.clone(), config.lead_lag.bucket_ms),
         }
     }
 
@@ -212,7 +230,10 @@ impl Hot {
     /// The quantum is complete: its prints become partials, and time moves on.
     fn settle(&mut self, clocks: &[Clock]) {
         for at in self.touched.drain(..) {
-            let HotInstrument { id, open, .. } = &mut self.instruments[at];
+            let HotInstrument { id, open, last_prices, .. } = &mut self.instruments[at];
+            if let Some(LastPrices { open, .. }) = last_prices {
+                self.last_prices.extend(open.drain(..).map(|(bucket, last)| LastPrice { instrument: *id, bucket, last }));
+            }
             self.partials.extend(open.drain(..).map(|(second, prints)| Partial { instrument: *id, second, prints }));
         }
         for quote in &self.quotes {
@@ -228,7 +249,9 @@ impl Hot {
         if let Some(&at) = self.index.get(&id) {
             return Some(at);
         }
-        let venue = self.names.get(id)?.venue; // every parser interns an instrument before it names it in a tick
+        let known = self.names.get(id)?; // every parser interns an instrument before it names it in a tick
+        let (venue, (symbols, bucket_ms)) = (known.venue, &self.close);
+        let is_close = symbols.contains(&known.symbol);
         let at = self.instruments.len();
         self.instruments.push(HotInstrument {
             id,
@@ -238,6 +261,7 @@ impl Hot {
             open: Vec::new(),
             last_mark: None,
             last_funding: None,
+            last_prices: is_close.then_some(LastPrices { bucket_ms: *bucket_ms, open: Vec::new() }),
         });
         self.index.insert(id, at);
         Some(at)
@@ -308,6 +332,20 @@ impl HotInstrument {
         match self.open.iter_mut().rev().find(|(open, _)| *open == second) {
             Some((_, sums)) => sums.add(trade),
             None => self.open.push((second, Aggregate::of(trade))),
+        }
+        if let Some(last_prices) = &mut self.last_prices {
+            last_prices.add(trade);
+        }
+    }
+}
+
+impl LastPrices {
+    fn add(&mut self, trade: &Trade) {
+        let bucket = trade.ts.div_euclid(self.bucket_ms);
+        let print = ((trade.ts, trade.order.0, trade.order.1), trade.price);
+        match self.open.iter_mut().rev().find(|(open, _)| *open == bucket) {
+            Some((_, last)) => *last = print.max(*last),
+            None => self.open.push((bucket, print)),
         }
     }
 }

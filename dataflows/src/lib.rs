@@ -18,6 +18,7 @@ pub mod graph;
 pub mod hawkes;
 pub mod hot;
 pub mod kline_checks;
+pub mod lead_lag;
 pub mod liquidations;
 pub mod market_cascades;
 mod minutes;

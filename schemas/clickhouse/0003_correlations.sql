@@ -71,3 +71,52 @@ CREATE TABLE IF NOT EXISTS correlation_breaks_changes
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(onset)
 ORDER BY (symbol_a, symbol_b, horizon, onset, known_at, diff);
+
+-- Who moves first by fractions of a second; best_lag in buckets of 100 ms, positive where symbol_a does; leader '' where neither.
+CREATE TABLE IF NOT EXISTS lead_lag_changes
+(
+    symbol_a               LowCardinality(String),
+    symbol_b               LowCardinality(String),
+    ts                     DateTime64(3, 'UTC'),
+    best_lag               Int32,
+    lag_r                  Float64,
+    r                      Float64,
+    strength               Float64,
+    leader                 LowCardinality(String),
+    buckets                UInt32,
+    known_at               DateTime64(3, 'UTC'),
+    diff                   Int8
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(ts)
+ORDER BY (symbol_a, symbol_b, ts, known_at, diff);
+
+-- How many symbols each one leads, and how many lead it; score is the difference.
+CREATE TABLE IF NOT EXISTS lead_scores_changes
+(
+    symbol                 LowCardinality(String),
+    ts                     DateTime64(3, 'UTC'),
+    leads                  UInt32,
+    lags                   UInt32,
+    score                  Int32,
+    known_at               DateTime64(3, 'UTC'),
+    diff                   Int8
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(ts)
+ORDER BY (symbol, ts, known_at, diff);
+
+-- Who leads, from a change to the next.
+CREATE TABLE IF NOT EXISTS leaders_changes
+(
+    onset                  DateTime64(3, 'UTC'),
+    ended_at               Nullable(DateTime64(3, 'UTC')),
+    symbol                 LowCardinality(String),
+    before                 LowCardinality(String),
+    score                  Int32,
+    known_at               DateTime64(3, 'UTC'),
+    diff                   Int8
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(onset)
+ORDER BY (onset, known_at, diff);

@@ -1,7 +1,7 @@
-//! Pairs that broke apart as events.
+//! Pairs that broke apart, and changes of the leader, as events.
 
-use alerts::{CorrelationFacts, Event};
-use dataflows::model::{CorrelationBreak, Instruments};
+use alerts::{CorrelationFacts, Event, LeaderFacts};
+use dataflows::model::{CorrelationBreak, Instruments, Leader};
 
 use super::Announced;
 
@@ -23,5 +23,26 @@ impl Announced for CorrelationBreak {
             is_pair_trade: self.is_pair_trade,
             baseline: self.baseline.map(|b| (b.mean.0.tanh(), b.delta_z.0)),
         }))
+    }
+}
+
+impl Announced for Leader {
+    fn onset(&self) -> i64 {
+        self.onset
+    }
+
+    /// The first leader replaces nobody: no news.
+    fn event(&self, names: &Instruments, known_at_ms: i64) -> Option<Event> {
+        let event = Event::leader_change(LeaderFacts {
+            symbol: names.get(self.instrument)?.symbol.clone(),
+            before: names.get(self.before?)?.symbol.clone(),
+            onset_ms: self.onset,
+            known_at_ms,
+            score: self.score,
+        });
+        Some(match self.ended_at {
+            Some(ended_at) => event.resolved(ended_at, known_at_ms),
+            None => event,
+        })
     }
 }

@@ -66,6 +66,7 @@ impl Announcer {
                 Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
                 Changes::OiShocks(changes) => self.tell(changes, &mut rows),
                 Changes::CorrelationBreaks(changes) => self.tell(changes, &mut rows),
+                Changes::Leaders(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }

@@ -143,3 +143,46 @@ impl Correlation {
         }
     }
 }
+
+/// Who moves first, by fractions of a second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeadLag {
+    /// Canonical symbols that are compared, at most 20. None: nothing is.
+    #[schemars(length(max = 20), inner(length(min = 1, max = 40)))]
+    pub symbols: Vec<String>,
+    /// Last prices are taken this often.
+    #[schemars(range(min = 20, max = 5_000))]
+    pub bucket_ms: u32,
+    /// The window.
+    #[schemars(range(min = 1, max = 60))]
+    pub window_minutes: u32,
+    /// A leader's (ρ₊₁ − ρ₋₁)/√(2/n) is above this.
+    #[schemars(range(min = 0.5, max = 100.0))]
+    pub strength_min: f64,
+    /// The leader changes when another has had the highest score for so many minutes.
+    #[schemars(range(min = 1, max = 60))]
+    pub hold_minutes: u32,
+}
+
+impl Default for LeadLag {
+    fn default() -> Self {
+        let symbols = ["BTC", "ETH", "SOL"].map(|asset| format!("{asset}-USDT-PERP")).into();
+        Self { symbols, bucket_ms: 100, window_minutes: 15, strength_min: 3.0, hold_minutes: 3 }
+    }
+}
+
+impl LeadLag {
+    /// As the views are told.
+    #[must_use]
+    pub fn settings(&self) -> views::LeadLag {
+        views::LeadLag {
+            symbols: self.symbols.clone(),
+            bucket_ms: i64::from(self.bucket_ms),
+            window_minutes: i64::from(self.window_minutes),
+            strength_min: self.strength_min,
+            hold_minutes: i64::from(self.hold_minutes),
+            ..views::LeadLag::default()
+        }
+    }
+}

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use correlation::{Correlation, CorrelationBars, CorrelationBreaks, CorrelationWindow};
+pub use correlation::{Correlation, CorrelationBars, CorrelationBreaks, CorrelationWindow, LeadLag};
 pub use problem::{ConfigErrors, Problem};
 
 /// Everything that can be set. Every key has a default; `config/full.toml` lists them.
@@ -151,6 +151,8 @@ pub struct Views {
     pub open_interest: OpenInterest,
     /// How symbols move together.
     pub correlation: Correlation,
+    /// Who moves first.
+    pub lead_lag: LeadLag,
 }
 
 impl Default for Views {
@@ -164,6 +166,7 @@ impl Default for Views {
             funding: Funding::default(),
             open_interest: OpenInterest::default(),
             correlation: Correlation::default(),
+            lead_lag: LeadLag::default(),
         }
     }
 }

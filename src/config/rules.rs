@@ -26,6 +26,11 @@ pub fn check(config: &Config, places: &mut Places) {
     history(&config.views.volatility, places);
     funding(&config.views.funding, places);
     correlation(&config.views.correlation, places);
+    if 60_000 % config.views.lead_lag.bucket_ms.max(1) != 0 {
+        let message = format!("{} does not divide a minute", config.views.lead_lag.bucket_ms);
+        places.error("views.lead_lag.bucket_ms", message, "windows end with full minutes: take 50, 100, 200, 500, 1000");
+    }
+    duplicates("views.lead_lag.symbols", &config.views.lead_lag.symbols, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
     let feeds = [(BINANCE, &config.feeds.binance_usdm), (BYBIT, &config.feeds.bybit_linear)];

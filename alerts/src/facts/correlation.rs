@@ -1,4 +1,4 @@
-//! Pairs that no longer move together.
+//! Pairs that no longer move together, and who moves first.
 
 use serde_json::json;
 
@@ -30,7 +30,45 @@ pub struct CorrelationFacts {
     pub baseline: Option<(f64, f64)>,
 }
 
+/// What is known of a change of the leader.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaderFacts {
+    /// Canonical symbol.
+    pub symbol: String,
+    /// Who led before.
+    pub before: String,
+    /// When it was settled.
+    pub onset_ms: i64,
+    /// When the program knew.
+    pub known_at_ms: i64,
+    /// Symbols that it leads minus those that lead it.
+    pub score: i32,
+}
+
 impl Event {
+    /// Another symbol moves first. It has no end of its own: it is [resolved](Event::resolved) by the next change.
+    #[must_use]
+    pub fn leader_change(facts: LeaderFacts) -> Self {
+        let LeaderFacts { symbol, before, onset_ms, known_at_ms, score } = facts;
+        Self {
+            id: event_id(EventType::LeaderChange, &[&symbol], onset_ms),
+            event_type: EventType::LeaderChange,
+            status: Status::Firing,
+            timestamp: onset_ms,
+            known_at: known_at_ms,
+            venue: String::new(),
+            severity: Severity::Info,
+            title: format!("{symbol} leads instead of {before}"),
+            description: format!(
+                "By fractions of a second {symbol} now moves before {score} more of the compared symbols than move before it. \
+                 {before} led until now."
+            ),
+            source: "leaders",
+            data: object(json!({ "leader": symbol, "before": before, "score": score })),
+            symbol,
+        }
+    }
+
     /// A pair that broke apart: firing while it has no end, then resolved with the same id.
     #[must_use]
     pub fn correlation_break(facts: CorrelationFacts) -> Self {

@@ -11,7 +11,7 @@ mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
-pub use correlation::CorrelationFacts;
+pub use correlation::{CorrelationFacts, LeaderFacts};
 pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
 pub use market::MarketCascadeFacts;
 pub use support_zone::{ZoneSide, ZoneTouchFacts};

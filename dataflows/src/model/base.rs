@@ -20,6 +20,18 @@ pub struct Partial {
     pub prints: Aggregate,
 }
 
+/// The last market print of an instrument in a bucket of a fraction of a second, among those that arrived in one quantum. Of two the later
+/// print counts. Only of instruments that are watched so closely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LastPrice {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// Event time / the bucket's length, since the epoch.
+    pub bucket: i64,
+    /// The print and its price.
+    pub last: (PrintOrder, Price),
+}
+
 /// Sums over market prints. Merging is commutative and associative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Aggregate {

@@ -84,8 +84,9 @@ fn crowd(seed: u64, symbols: usize, minutes: i64) -> Crowd {
     let instruments = Arc::new(Instruments::default());
     let mut crowd = Crowd { instruments: Arc::clone(&instruments), ticks: Vec::new(), arrivals: [Vec::new(), Vec::new()] };
     let start = MONDAY + DAY_MS - minutes / 2 * MINUTE_MS; // midnight lies inside
-    let names: Vec<String> =
-        (0..symbols).map(|i| format!("{}-USDT-PERP", ["BTC", "ZIL"].get(i).map_or(format!("A{i}"), |n| (*n).into()))).collect();
+    let names: Vec<String> = (0..symbols)
+        .map(|i| format!("{}-USDT-PERP", ["BTC", "ZIL", "PEPE", "SOL"].get(i).map_or(format!("A{i}"), |n| (*n).into())))
+        .collect();
     let (mut market, mut own) = (0.0f64, vec![0.0f64; symbols]);
     let out = chance.random_range(0..minutes);
     let born: Vec<i64> = (0..symbols).map(|i| if i % 5 == 4 { chance.random_range(0..minutes / 2) } else { 0 }).collect();
@@ -180,4 +181,37 @@ fn a_pair_breaks_apart_and_comes_together_again() {
     assert!(row.ended_at.is_some_and(|end| (42..75).contains(&minute(end))), "{:?}", row.ended_at.map(minute));
     assert!(row.is_pair_trade && row.baseline.is_some_and(|b| b.mean.0.tanh() > 0.8 && b.delta_z.0 < -3.0), "{row:?}");
     assert!(row.divergence_strength.0 > 1.0, "{row:?}");
+}
+
+/// Bitcoin moves, and 100 ms later Ether moves the same way.
+#[test]
+fn who_moves_first_leads() {
+    let instruments = Arc::new(Instruments::default());
+    let ids = ["BTC", "ETH"].map(|name| instruments.intern(Venue::BinanceUsdm, &format!("{name}-USDT-PERP")).unwrap());
+    let mut chance = StdRng::seed_from_u64(3);
+    let mut log = 0.0f64;
+    let mut arrivals = Vec::new();
+    for i in 0..20 * 60 * 2 {
+        log += chance.random_range(-1e-4..1e-4);
+        for (id, delay) in ids.into_iter().zip([0, 100]) {
+            let ts = MONDAY + 500 * i + 30 + delay;
+            arrivals.push((ts as u64, trade(id, ts, 100.0 * log.exp())));
+        }
+    }
+    let config = Config::default();
+    let history = history(&config, &instruments, &arrivals, Plan::default());
+    Events::new(&instruments, &config, arrivals.iter().map(|(_, tick)| tick.clone())).check(&history);
+    let [btc, eth] = ["BTC", "ETH"].map(|name| instruments.across(&format!("{name}-USDT-PERP")).unwrap());
+    let pairs = current(&history.lead_lag);
+    assert_eq!((pairs[0].ts - MONDAY) / MINUTE_MS, 13, "four fifths of a quarter of an hour, and the first trades");
+    assert_eq!(pairs.len(), 8);
+    for row in &pairs {
+        assert_eq!((row.symbol_a, row.symbol_b, row.best_lag, row.leader), (btc, eth, 1, Some(btc)));
+        assert!(row.lag_r.0 > 0.95 && row.r.0.abs() < 0.1 && row.strength.0 > 3.0, "{row:?}");
+    }
+    let scores = current(&history.lead_scores);
+    assert!(scores.iter().all(|row| (row.leads, row.lags) == if row.instrument == btc { (1, 0) } else { (0, 1) }));
+    let leaders = current(&history.leaders);
+    let onset = MONDAY + 15 * MINUTE_MS; // the third minute in a row
+    assert_eq!(leaders, [Leader { instrument: btc, onset, ended_at: None, before: None, score: 1 }]);
 }

@@ -17,5 +17,5 @@ mod oracle;
 mod properties;
 mod run;
 mod streams;
-mod zones;
 mod unusual;
+mod zones;

@@ -227,6 +227,9 @@ pub fn check_keys(history: &History) {
     check_key(&history.correlations, |r| (r.symbol_a, r.symbol_b, r.horizon, r.ts));
     check_key(&history.market_mode, |r| (r.horizon, r.ts));
     check_key(&history.betas, |r| (r.instrument, r.horizon, r.ts));
+    check_key(&history.lead_lag, |r| (r.symbol_a, r.symbol_b, r.ts));
+    check_key(&history.lead_scores, |r| (r.instrument, r.ts));
+    check_key(&history.leaders, |r| r.onset);
     check_key(&history.correlation_breaks, |r| (r.symbol_a, r.symbol_b, r.horizon, r.onset));
 }
 

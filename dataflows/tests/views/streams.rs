@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, CorrelationWindow, SupportZones, Threshold, VolatilityMode};
+use dataflows::config::{Config, CorrelationWindow, LeadLag, SupportZones, Threshold, VolatilityMode};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -96,6 +96,16 @@ pub fn config() -> Config {
     (config.correlation.baseline_days, config.correlation.baseline_days_min) = (2, 1);
     config.correlation.breaks.fall_sd = 1.5;
     config.correlation.breaks.clear_sd = 1.0;
+    // Trades are seconds apart here.
+    config.lead_lag = LeadLag {
+        symbols: ["BTC", "PEPE", "SOL"].map(|asset| format!("{asset}-USDT-PERP")).into(),
+        bucket_ms: 2_000,
+        window_minutes: 10,
+        coverage_min: 0.2,
+        moves_min: 2,
+        strength_min: 0.5,
+        hold_minutes: 2,
+    };
     config
 }
 

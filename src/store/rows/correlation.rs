@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use clickhouse::Row;
-use dataflows::model::{Beta, Correlation, CorrelationBreak, InstrumentId, MarketMode};
+use dataflows::model::{Beta, Correlation, CorrelationBreak, InstrumentId, LeadLag, LeadScore, Leader, MarketMode};
 use serde::Serialize;
 
 use super::{Change, Names, Stored, consolidate, real};
@@ -85,4 +85,32 @@ stored_across!(CorrelationBreak => StoredCorrelationBreak in "correlation_breaks
     baseline_mean: Option<f64> = real(row.baseline.map(|b| b.mean)),
     baseline_sd: Option<f64> = real(row.baseline.map(|b| b.sd)),
     delta_z: Option<f64> = real(row.baseline.map(|b| b.delta_z)),
+});
+
+stored_across!(LeadLag => StoredLeadLag in "lead_lag_changes", |row, names| of [row.symbol_a, row.symbol_b] => {
+    symbol_a: &'a str = symbol(names, row.symbol_a)?,
+    symbol_b: &'a str = symbol(names, row.symbol_b)?,
+    ts: i64 = row.ts,
+    best_lag: i32 = row.best_lag,
+    lag_r: f64 = row.lag_r.0,
+    r: f64 = row.r.0,
+    strength: f64 = row.strength.0,
+    leader: &'a str = row.leader.map_or(Some(""), |leader| symbol(names, leader))?,
+    buckets: u32 = row.buckets,
+});
+
+stored_across!(LeadScore => StoredLeadScore in "lead_scores_changes", |row, names| of [row.instrument] => {
+    symbol: &'a str = symbol(names, row.instrument)?,
+    ts: i64 = row.ts,
+    leads: u32 = row.leads,
+    lags: u32 = row.lags,
+    score: i32 = row.leads as i32 - row.lags as i32,
+});
+
+stored_across!(Leader => StoredLeader in "leaders_changes", |row, names| of [row.instrument, row.before.unwrap_or(row.instrument)] => {
+    onset: i64 = row.onset,
+    ended_at: Option<i64> = row.ended_at,
+    symbol: &'a str = symbol(names, row.instrument)?,
+    before: &'a str = row.before.map_or(Some(""), |before| symbol(names, before))?,
+    score: i32 = row.score,
 });

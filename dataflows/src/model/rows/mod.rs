@@ -23,8 +23,10 @@ pub use liquidations::{MarketCascade, SelfExcitation};
 pub use zones::{SupportZone, ZoneTouch};
 
 mod correlation;
+mod lead_lag;
 
 pub use correlation::{Baseline, Beta, Correlation, CorrelationBreak, Horizon, MarketMode};
+pub use lead_lag::{LeadLag, LeadScore, Leader};
 
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
@@ -398,6 +400,9 @@ macro_rules! for_each_view {
             market_mode: MarketMode($crate::model::MarketMode),
             betas: Betas($crate::model::Beta),
             correlation_breaks: CorrelationBreaks($crate::model::CorrelationBreak),
+            lead_lag: LeadLag($crate::model::LeadLag),
+            lead_scores: LeadScores($crate::model::LeadScore),
+            leaders: Leaders($crate::model::Leader),
         }
     };
 }

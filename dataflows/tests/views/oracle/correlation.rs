@@ -19,7 +19,7 @@ pub struct Rows {
 pub fn correlations(events: &Events<'_>, closed: &[Bar]) -> Rows {
     let mut rows = Rows::default();
     for &window in &events.config.correlation.horizons {
-        Horizon1::new(events, closed, window).rows(&mut rows);
+        Window::new(events, closed, window).rows(&mut rows);
     }
     rows.correlations.sort();
     rows.market_mode.sort();
@@ -31,7 +31,7 @@ pub fn correlations(events: &Events<'_>, closed: &[Bar]) -> Rows {
 /// Two symbols by name; `""` is the market.
 type Pair = (String, String);
 
-struct Horizon1<'a> {
+struct Window<'a> {
     events: &'a Events<'a>,
     window: i64,
     bar_ms: i64,
@@ -39,7 +39,7 @@ struct Horizon1<'a> {
     returns: BTreeMap<String, BTreeMap<i64, i64>>,
 }
 
-impl<'a> Horizon1<'a> {
+impl<'a> Window<'a> {
     fn new(events: &'a Events<'a>, closed: &[Bar], window: CorrelationWindow) -> Self {
         let bar_ms = window.timeframe.ms();
         let mut closings: BTreeMap<(String, Venue), BTreeMap<i64, f64>> = BTreeMap::new();
@@ -143,7 +143,9 @@ impl<'a> Horizon1<'a> {
         }
         for (pair, figures) in &known {
             let (symbol_a, symbol_b) = (id(&pair.0), id(&pair.1));
-            let baseline = |bar: i64, z: f64| self.baseline(figures, bar, z);
+            let sampled = figures.iter().filter(|(bar, _)| (*bar + 1) * self.bar_ms % HOUR_MS == 0);
+            let sampled: Vec<(i64, f64)> = sampled.map(|(&bar, &(r, _, _))| (self.day(bar), r.atanh())).collect();
+            let baseline = |bar: i64, z: f64| self.baseline(&sampled, bar, z);
             let mut written: Option<(i64, f64)> = None;
             for (&bar, &(r, ewma, bars)) in figures {
                 let is_due = written.is_none_or(|(day, last)| day != self.day(bar) || (r - last).abs() >= settings.row_step);
@@ -174,18 +176,12 @@ impl<'a> Horizon1<'a> {
     }
 
     /// Of the complete days before a bar's, one sample at each full hour.
-    fn baseline(&self, figures: &BTreeMap<i64, (f64, f64, u32)>, bar: i64, z: f64) -> Option<Baseline> {
+    fn baseline(&self, sampled: &[(i64, f64)], bar: i64, z: f64) -> Option<Baseline> {
         let settings = &self.events.config.correlation;
-        let day = self.day(bar);
-        let mut days = BTreeSet::new();
-        let mut samples = Vec::new();
-        for (&at, &(r, _, _)) in figures.range(..bar) {
-            let is_sampled = (at + 1) * self.bar_ms % HOUR_MS == 0;
-            if is_sampled && (day - settings.baseline_days..day).contains(&self.day(at)) {
-                days.insert(self.day(at));
-                samples.push((r.atanh() * 1e3).round() / 1e3);
-            }
-        }
+        let complete = self.day(bar) - settings.baseline_days..self.day(bar);
+        let inside: Vec<&(i64, f64)> = sampled.iter().filter(|(day, _)| complete.contains(day)).collect();
+        let days: BTreeSet<i64> = inside.iter().map(|(day, _)| *day).collect();
+        let samples: Vec<f64> = inside.iter().map(|(_, z)| (z * 1e3).round() / 1e3).collect();
         if (days.len() as i64) < settings.baseline_days_min || samples.len() < 2 {
             return None;
         }

@@ -10,6 +10,7 @@ pub mod features;
 pub mod funding;
 
 pub mod correlation;
+pub mod lead_lag;
 pub mod liquidations;
 pub mod market_cascades;
 pub mod quotes;
@@ -58,6 +59,11 @@ impl<'a> Events<'a> {
     /// Whether the instrument's venue was heard in the minute that opens at `minute`.
     pub fn heard_in(&self, instrument: InstrumentId, minute: i64) -> bool {
         self.heard.get(&self.venue(instrument)).is_some_and(|minutes| minutes.contains(&minute))
+    }
+
+    /// No venue's event before it is expected any more.
+    pub fn newest_watermark(&self) -> i64 {
+        self.watermark.values().copied().max().unwrap_or(i64::MIN / 2)
     }
 
     /// The last minute in which the instrument's venue was heard.
@@ -140,6 +146,10 @@ impl<'a> Events<'a> {
         assert_same(&ours, &theirs.betas, "betas", why);
         let ours = align(current(&history.correlation_breaks), &theirs.breaks, correlation::near_break);
         assert_same(&ours, &theirs.breaks, "correlation_breaks", why);
+        let (pairs, scores, leaders) = lead_lag::lead_lag(self);
+        assert_same(&align(current(&history.lead_lag), &pairs, lead_lag::near_pair), &pairs, "lead_lag", why);
+        assert_same(&current(&history.lead_scores), &scores, "lead_scores", why);
+        assert_same(&current(&history.leaders), &leaders, "leaders", why);
     }
 }
 
