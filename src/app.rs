@@ -14,7 +14,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
 use dataflows::config as views;
 use dataflows::hot::Counters;
-use dataflows::model::{Instruments, Timeframe};
+use dataflows::model::Instruments;
 
 use crate::accounts::Accounts;
 use crate::announce::Announcer;
@@ -251,7 +251,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
             correction_horizon_ms: integer(config.time.correction_horizon_ms),
             venue_lag_ms_max: integer(config.time.venue_lag_ms_max),
             open_bars_every_ms: config.views.open_bars_every_ms,
-            features_timeframes: config.views.features_timeframes.iter().filter_map(|name| Timeframe::from_name(name)).collect(),
+            features_timeframes: config.views.features_timeframes.iter().map(|&timeframe| timeframe.into()).collect(),
             cascades: views::Cascades {
                 mode: match cascades.mode {
                     config::CascadeMode::Absolute => views::CascadeMode::Absolute,

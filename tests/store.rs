@@ -287,6 +287,38 @@ fn every_view(id: InstrumentId, market: InstrumentId) -> Vec<Changes> {
             T0 as u64,
             1,
         )]),
+        Changes::SupportZones(vec![(
+            SupportZone {
+                instrument: id,
+                ts: T0,
+                side: PositionSide::Long,
+                rank: 1,
+                price_low: Price(60_000 * ONE),
+                price_high: Price(60_060 * ONE),
+                notional: usd(750_000),
+                distance_bps: Real(-12.5),
+                touches: 2,
+                coverage: Coverage::Full,
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::ZoneTouches(vec![(
+            ZoneTouch {
+                instrument: id,
+                side: PositionSide::Long,
+                onset: T0,
+                price_low: Price(60_000 * ONE),
+                price_high: Price(60_060 * ONE),
+                ended_at: None,
+                rank: 1,
+                notional: usd(750_000),
+                touches: 3,
+                coverage: Coverage::Full,
+            },
+            T0 as u64,
+            1,
+        )]),
         Changes::KlineChecks(vec![(check, T0 as u64, 1)]),
         Changes::LateEvents(vec![(
             LateEvent {
@@ -300,6 +332,57 @@ fn every_view(id: InstrumentId, market: InstrumentId) -> Vec<Changes> {
             T0 as u64,
             1,
         )]),
+    ]
+}
+
+/// One row of every view that speaks of symbols together.
+fn every_view_across(market: InstrumentId, btc: InstrumentId, eth: InstrumentId) -> Vec<Changes> {
+    let (t, horizon) = (T0 as u64, Horizon(1_440));
+    let baseline = Some(Baseline { mean: Real(0.9), sd: Real(0.2), delta_z: Real(-3.5) });
+    let correlation = Correlation {
+        symbol_a: btc,
+        symbol_b: eth,
+        horizon,
+        ts: T0,
+        r: Real(0.75),
+        ewma_r: Real(0.7),
+        fisher_z: Real(0.972_955),
+        baseline,
+        bars: 280,
+    };
+    let mode = MarketMode { market, horizon, ts: T0, absorption_ratio: Real(0.6), change_24h: None, symbols: 20 };
+    let (beta, residual_volatility) = (Real(1.25), Real(0.01));
+    let beta = Beta { instrument: eth, horizon, ts: T0, beta, residual_volatility, r2: Real(0.5), bars: 280 };
+    let broken = CorrelationBreak {
+        symbol_a: btc,
+        symbol_b: eth,
+        horizon,
+        onset: T0,
+        ended_at: None,
+        return_correlation: Real(0.1),
+        divergence_strength: Real(1.2),
+        is_pair_trade: true,
+        baseline,
+    };
+    let pair = LeadLag {
+        symbol_a: btc,
+        symbol_b: eth,
+        ts: T0,
+        best_lag: 1,
+        lag_r: Real(0.4),
+        r: Real(0.3),
+        strength: Real(5.5),
+        leader: Some(btc),
+        buckets: 9_000,
+    };
+    vec![
+        Changes::Correlations(vec![(correlation, t, 1)]),
+        Changes::MarketMode(vec![(mode, t, 1)]),
+        Changes::Betas(vec![(beta, t, 1)]),
+        Changes::CorrelationBreaks(vec![(broken, t, 1)]),
+        Changes::LeadLag(vec![(pair, t, 1)]),
+        Changes::LeadScores(vec![(LeadScore { instrument: btc, ts: T0, leads: 2, lags: 0 }, t, 1)]),
+        Changes::Leaders(vec![(Leader { instrument: btc, onset: T0, ended_at: None, before: Some(eth), score: 2 }, t, 1)]),
     ]
 }
 
@@ -364,7 +447,9 @@ async fn every_row_type_is_read_as_it_was_written() {
 
     let instruments = Arc::new(Instruments::default());
     let id = instruments.intern(Venue::BybitLinear, "BTC-USDT-PERP").unwrap();
-    let all = Quantum { known_at: T0 as u64, changes: every_view(id, instruments.across("").unwrap()), edge: every_edge_row() };
+    let [market, btc, eth] = ["", "BTC-USDT-PERP", "ETH-USDT-PERP"].map(|name| instruments.across(name).unwrap());
+    let changes = [every_view(id, market), every_view_across(market, btc, eth)].concat();
+    let all = Quantum { known_at: T0 as u64, changes, edge: every_edge_row() };
     for _ in 0..2 {
         write(&store, &instruments, vec![all.clone()]).await; // the second time is a retry: it must not show
         for view in views::VIEWS {
@@ -375,6 +460,24 @@ async fn every_row_type_is_read_as_it_was_written() {
         &store,
         "SELECT * FROM bars",
         "bybit-linear\tBTC-USDT-PERP\t1m\t2024-08-08 00:00:00.000\t61800\t61900\t61700\t61850\t2\t123600\t61800\t0.5\t17",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT symbol_a, symbol_b, horizon, r, ewma_r, baseline_mean, baseline_sd, fisher_z FROM correlations",
+        "BTC-USDT-PERP\tETH-USDT-PERP\t24h\t0.75\t0.7\t0.9\t0.2\t0.972955",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT symbol_a, symbol_b, best_lag, lag_r, leader FROM lead_lag",
+        "BTC-USDT-PERP\tETH-USDT-PERP\t1\t0.4\tBTC-USDT-PERP",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT * FROM support_zones",
+        "bybit-linear\tBTC-USDT-PERP\t2024-08-08 00:00:00.000\tLONG\t1\t60000\t60060\t750000\t-12.5\t2\tfull",
     )
     .await;
     check(

@@ -218,6 +218,7 @@ impl Sample {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};

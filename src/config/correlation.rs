@@ -1,7 +1,7 @@
 //! Keys of `[views.correlation]`.
 
+use super::timeframe::Timeframe;
 use dataflows::config as views;
-use dataflows::model::Timeframe;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,8 +48,8 @@ impl Default for Correlation {
             benchmark: "BTC-USDT-PERP".into(),
             pairs_up_to: 20,
             row_step: 0.02,
-            long: CorrelationWindow { bars: CorrelationBars::M5, window_minutes: 1_440 },
-            short: CorrelationWindow { bars: CorrelationBars::M1, window_minutes: 240 },
+            long: CorrelationWindow { bars: Timeframe::M5, window_minutes: 1_440 },
+            short: CorrelationWindow { bars: Timeframe::M1, window_minutes: 240 },
             breaks: CorrelationBreaks::default(),
         }
     }
@@ -60,35 +60,15 @@ impl Default for Correlation {
 #[serde(deny_unknown_fields)]
 pub struct CorrelationWindow {
     /// Of which bars.
-    pub bars: CorrelationBars,
+    pub bars: Timeframe,
     /// Its length.
     #[schemars(range(min = 10, max = 10_080))]
     pub window_minutes: u32,
 }
 
-/// Bars that returns may be of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
-pub enum CorrelationBars {
-    #[serde(rename = "1m")]
-    M1,
-    #[serde(rename = "5m")]
-    M5,
-    #[serde(rename = "15m")]
-    M15,
-    #[serde(rename = "1h")]
-    H1,
-}
-
 impl CorrelationWindow {
     fn settings(&self) -> views::CorrelationWindow {
-        let timeframe = match self.bars {
-            CorrelationBars::M1 => Timeframe::M1,
-            CorrelationBars::M5 => Timeframe::M5,
-            CorrelationBars::M15 => Timeframe::M15,
-            CorrelationBars::H1 => Timeframe::H1,
-        };
-        views::CorrelationWindow::of(timeframe, i64::from(self.window_minutes))
+        views::CorrelationWindow::of(self.bars.into(), i64::from(self.window_minutes))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod problem;
 pub mod redact;
 pub mod rules;
 pub mod schema;
+pub mod timeframe;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,8 +19,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use correlation::{Correlation, CorrelationBars, CorrelationBreaks, CorrelationWindow, LeadLag};
+pub use correlation::{Correlation, CorrelationBreaks, CorrelationWindow, LeadLag};
 pub use problem::{ConfigErrors, Problem};
+pub use timeframe::Timeframe;
 
 /// Everything that can be set. Every key has a default; `config/full.toml` lists them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -136,9 +138,8 @@ pub struct Views {
     /// Open bars are published when this much knowledge time has passed. Closed ones at once.
     #[schemars(range(min = 10, max = 3_600_000))]
     pub open_bars_every_ms: u64,
-    /// Time frames whose closed bars have features, which models read: `1m`, `5m`, `15m`, `1h`, `4h`, `1d`, `1w`.
-    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
-    pub features_timeframes: Vec<String>,
+    /// Time frames whose closed bars have features, which models read.
+    pub features_timeframes: Vec<Timeframe>,
     /// Liquidation cascades.
     pub cascades: Cascades,
     /// Volatility regimes.
@@ -159,7 +160,7 @@ impl Default for Views {
     fn default() -> Self {
         Self {
             open_bars_every_ms: 1_000,
-            features_timeframes: ["1m", "15m", "1h", "4h", "1d", "1w"].map(str::to_owned).into(),
+            features_timeframes: vec![Timeframe::M1, Timeframe::M15, Timeframe::H1, Timeframe::H4, Timeframe::D1, Timeframe::W1],
             cascades: Cascades::default(),
             volatility: Volatility::default(),
             support_zones: SupportZones::default(),

@@ -155,6 +155,7 @@ mod tests {
     use super::*;
 
     /// Jacobi's rotations: slow, and obviously right.
+    #[allow(clippy::needless_range_loop)]
     fn largest(size: usize, triangle: &[f64]) -> f64 {
         let at = |i: usize, j: usize| if i == j { 1.0 } else { triangle[super::super::products::pair(i, j)] };
         let mut m: Vec<Vec<f64>> = (0..size).map(|i| (0..size).map(|j| at(i, j)).collect()).collect();
@@ -163,8 +164,8 @@ mod tests {
                 for q in p + 1..size {
                     let theta = 0.5 * f64::atan2(2.0 * m[p][q], m[q][q] - m[p][p]);
                     let (s, c) = theta.sin_cos();
-                    for k in 0..size {
-                        (m[k][p], m[k][q]) = (c * m[k][p] - s * m[k][q], s * m[k][p] + c * m[k][q]);
+                    for row in &mut m {
+                        (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                     }
                     for k in 0..size {
                         (m[p][k], m[q][k]) = (c * m[p][k] - s * m[q][k], s * m[p][k] + c * m[q][k]);

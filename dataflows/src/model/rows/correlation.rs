@@ -14,7 +14,7 @@ pub struct Horizon(pub u32);
 impl fmt::Display for Horizon {
     /// As SQL writes it: `4h`, `24h`, `15m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 0 && self.0 % 60 == 0 { write!(f, "{}h", self.0 / 60) } else { write!(f, "{}m", self.0) }
+        if self.0 > 0 && self.0.is_multiple_of(60) { write!(f, "{}h", self.0 / 60) } else { write!(f, "{}m", self.0) }
     }
 }
 

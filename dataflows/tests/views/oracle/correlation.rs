@@ -7,6 +7,9 @@ use dataflows::model::*;
 
 use super::Events;
 
+/// Onset, end, r and strength at the onset, the baseline then.
+type Break = (i64, Option<i64>, f64, f64, Option<Baseline>);
+
 /// The rows of all four views.
 #[derive(Default)]
 pub struct Rows {
@@ -192,7 +195,7 @@ impl<'a> Window<'a> {
     }
 
     /// Onset, end, r, strength, baseline of each break among (bar, r, baseline).
-    fn breaks(&self, figures: &[(i64, f64, Option<Baseline>)], last: i64) -> Vec<(i64, Option<i64>, f64, f64, Option<Baseline>)> {
+    fn breaks(&self, figures: &[(i64, f64, Option<Baseline>)], last: i64) -> Vec<Break> {
         let settings = &self.events.config.correlation.breaks;
         let strength = |r: f64, baseline: &Option<Baseline>| {
             let below = r < settings.r_below && baseline.is_none_or(|b| b.delta_z.0 <= -settings.clear_sd);
@@ -202,7 +205,7 @@ impl<'a> Window<'a> {
         };
         let is_clear =
             |r: f64, baseline: &Option<Baseline>| baseline.map_or(r >= settings.r_below, |b| b.delta_z.0 > -settings.clear_sd);
-        let mut breaks: Vec<(i64, Option<i64>, f64, f64, Option<Baseline>)> = Vec::new();
+        let mut breaks: Vec<Break> = Vec::new();
         let mut held = 0;
         for (i, (bar, r, baseline)) in figures.iter().enumerate() {
             let open = breaks.last_mut().filter(|b| b.1.is_none());
@@ -311,6 +314,7 @@ fn largest_eigenvalue(mut m: Vec<Vec<f64>>) -> f64 {
                 for row in &mut m {
                     (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                 }
+                #[allow(clippy::needless_range_loop)]
                 for k in 0..n {
                     (m[p][k], m[q][k]) = (c * m[p][k] - s * m[q][k], s * m[p][k] + c * m[q][k]);
                 }
