@@ -68,9 +68,10 @@ fn check_same(a: &Path, b: &Path, sql: &str) {
 }
 
 /// Views that bars determine, with their order.
-const OF_BARS: [&str; 3] = [
+const OF_BARS: [&str; 4] = [
     "* FROM bars ORDER BY ALL",
     "* FROM volatility ORDER BY ALL",
+    "* FROM features ORDER BY ALL",
     "venue, symbol, timeframe, ts, open, close, volume, kline_close, agrees FROM kline_checks WHERE venue = 'bybit-linear' ORDER BY ALL",
 ];
 
