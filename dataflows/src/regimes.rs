@@ -1,0 +1,327 @@
+//! Views `regimes`, `candidate_regimes`, `window_regimes`: what hidden Markov models say at each closed bar.
+//!
+//! Per instrument and time frame, the active model filters forward over the features of closed bars; the newest candidate does so beside it.
+//! Chains restart at fixed anchors ([`chain`]), so a row depends on a bounded stretch of bars and on the releases
+//! ([`crate::models`]), not on arrival. A corrected bar corrects every row after it up to now, and every window that holds it. What lies
+//! before the correction horizon stays as it is, also when a release comes that would have spoken there.
+//!
+//! All closed bars of the configured time frames are kept from the last anchor's warm-up on, whether a model reads them or not: one that is
+//! released later says the same as if it had been there from the start. Without time frames the views cost nothing.
+
+mod chain;
+mod series;
+mod timeline;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use rustc_hash::FxHashMap;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::{Filter, Map};
+use timely::dataflow::operators::Concat;
+
+use crate::anchors::anchor_of;
+use crate::config::{Config, Regimes as Settings};
+use crate::drift::Surprise;
+use crate::model::{
+    CandidateRegime, Change, Clock, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe, WindowRegime,
+};
+use crate::models::Release;
+use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+use chain::{Chain, Prepared, most_probable, reals};
+use series::Series;
+use timeline::Timeline;
+
+/// The views, and what [`crate::drift`] starts from.
+pub struct Regimes<'scope> {
+    /// View `regimes`.
+    pub regimes: VecCollection<'scope, KnownAt, Regime, isize>,
+    /// View `candidate_regimes`.
+    pub candidate_regimes: VecCollection<'scope, KnownAt, CandidateRegime, isize>,
+    /// View `window_regimes`.
+    pub window_regimes: VecCollection<'scope, KnownAt, WindowRegime, isize>,
+    /// How surprised the active models were.
+    pub surprises: VecCollection<'scope, KnownAt, Surprise, isize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Output {
+    Regime(Regime),
+    Candidate(CandidateRegime),
+    Window(WindowRegime),
+    Surprise(Surprise),
+}
+
+#[derive(Clone)]
+enum Input {
+    Features(Change<Features>),
+    Release(Release),
+}
+
+/// Maintains the regimes of all instruments. `releases` must reach every worker.
+pub fn regimes<'scope>(
+    features: VecCollection<'scope, KnownAt, Features, isize>,
+    releases: StreamVec<'scope, KnownAt, Release>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+    names: Arc<Instruments>,
+) -> Regimes<'scope> {
+    let timeframes = config.regimes.timeframes.clone();
+    let features = features.inner.filter(move |(row, _, _)| timeframes.contains(&row.timeframe)).map(Input::Features);
+    let input = features.concat(releases.map(Input::Release));
+    let mut state = State::new(config, names);
+    let all = per_quantum(input, clocks, "regimes", move |_known_at, input, _clocks, changes| state.quantum(input, changes));
+    Regimes {
+        regimes: all.clone().flat_map(|output| if let Output::Regime(row) = output { Some(row) } else { None }),
+        candidate_regimes: all.clone().flat_map(|output| if let Output::Candidate(row) = output { Some(row) } else { None }),
+        window_regimes: all.clone().flat_map(|output| if let Output::Window(row) = output { Some(row) } else { None }),
+        surprises: all.flat_map(|output| if let Output::Surprise(row) = output { Some(row) } else { None }),
+    }
+}
+
+struct State {
+    settings: Settings,
+    /// The places of the kept features in a row of features.
+    columns: Box<[usize]>,
+    horizon_ms: i64,
+    names: Arc<Instruments>,
+    timelines: FxHashMap<(Arc<str>, Timeframe), Timeline>,
+    tracks: FxHashMap<(InstrumentId, Timeframe), Track>,
+}
+
+impl State {
+    fn new(config: &Config, names: Arc<Instruments>) -> Self {
+        let column = |name: &String| crate::features::NAMES.iter().position(|known| known == name);
+        let mut settings = config.regimes.clone();
+        settings.features.retain(|name| column(name).is_some());
+        let columns = settings.features.iter().filter_map(column).collect();
+        let horizon_ms = config.correction_horizon_ms + MINUTE_MS;
+        Self { settings, columns, horizon_ms, names, timelines: FxHashMap::default(), tracks: FxHashMap::default() }
+    }
+
+    fn quantum(&mut self, input: Vec<Input>, changes: &mut Vec<(Output, isize)>) {
+        let (mut rows, mut releases) = (Vec::with_capacity(input.len()), Vec::new());
+        for item in input {
+            match item {
+                Input::Features(change) => rows.push(change),
+                Input::Release(release) => releases.push(release),
+            }
+        }
+        let mut due = Vec::new();
+        releases.into_iter().for_each(|release| self.release(release, &mut due));
+        // A correction is (old, −1) and (new, +1), in either order: take away before adding.
+        rows.sort_unstable_by_key(|(_, _, diff)| *diff);
+        for (row, _, diff) in &rows {
+            let key = (row.instrument, row.timeframe);
+            if !self.tracks.contains_key(&key) {
+                let Some(instrument) = self.names.get(row.instrument) else { continue };
+                let target = (instrument.symbol.as_str().into(), row.timeframe);
+                self.tracks.insert(key, Track::new(target, self.columns.len()));
+            }
+            if let Some(track) = self.tracks.get_mut(&key) {
+                track.doubt(row.ts, key, &mut due);
+                track.apply(row, *diff, &self.columns);
+            }
+        }
+        for key in due {
+            let Some(track) = self.tracks.get_mut(&key) else { continue };
+            let timeline = self.timelines.get(&track.target);
+            track.make_rows(key, timeline, &self.settings, changes);
+            track.forget(key.1, self.horizon_ms, &self.settings);
+        }
+    }
+
+    fn release(&mut self, release: Release, due: &mut Vec<Key>) {
+        let target = (Arc::clone(&release.symbol), release.timeframe);
+        let (from, model) = (release.from(), Arc::clone(&release.model));
+        let timeline = self.timelines.entry(target.clone()).or_default();
+        // One that can't be prepared was refused where it came in.
+        if timeline.add(release, || Prepared::new(model, &self.settings).ok().flatten()) {
+            for (key, track) in self.tracks.iter_mut().filter(|(_, track)| track.target == target) {
+                track.doubt_rows(from, *key, due);
+            }
+        }
+    }
+}
+
+type Key = (InstrumentId, Timeframe);
+
+const CLEAN: i64 = i64::MAX;
+
+/// One instrument's bars of one time frame, and what was said of them.
+struct Track {
+    target: (Arc<str>, Timeframe),
+    series: Series,
+    chains: Vec<Chain>,
+    regimes: Rows<Regime>,
+    candidates: Rows<CandidateRegime>,
+    windows: Rows<WindowRegime>,
+    surprises: Rows<Surprise>,
+    /// The newest bar ever, by its opening.
+    newest: i64,
+    /// What opens before it stays as it is.
+    settled_to: i64,
+    /// The first bar whose rows may be wrong.
+    dirty_from: i64,
+}
+
+impl Track {
+    fn new(target: (Arc<str>, Timeframe), width: usize) -> Self {
+        Self {
+            target,
+            series: Series::new(width),
+            chains: Vec::new(),
+            regimes: Rows::default(),
+            candidates: Rows::default(),
+            windows: Rows::default(),
+            surprises: Rows::default(),
+            newest: NEVER,
+            settled_to: NEVER,
+            dirty_from: CLEAN,
+        }
+    }
+
+    /// Rows from `ts` on may be wrong, because the bar at `ts` is another.
+    fn doubt(&mut self, ts: i64, key: Key, due: &mut Vec<Key>) {
+        self.doubt_rows(ts, key, due);
+        self.chains.iter_mut().for_each(|chain| chain.doubt(ts));
+    }
+
+    /// Rows from `ts` on may be wrong, because another model speaks.
+    fn doubt_rows(&mut self, ts: i64, key: Key, due: &mut Vec<Key>) {
+        if self.dirty_from == CLEAN {
+            due.push(key);
+        }
+        self.dirty_from = self.dirty_from.min(ts.max(self.settled_to));
+    }
+
+    fn apply(&mut self, row: &Features, diff: isize, columns: &[usize]) {
+        self.newest = self.newest.max(row.ts);
+        if diff > 0 {
+            let value = |&column: &usize| row.values[column].map_or(f64::NAN, |Real(value)| value);
+            self.series.set(row.ts, columns.iter().map(value));
+        } else {
+            self.series.remove(row.ts);
+        }
+    }
+
+    fn make_rows(
+        &mut self,
+        key: Key,
+        timeline: Option<&Timeline>,
+        settings: &Settings,
+        changes: &mut Vec<(Output, isize)>,
+    ) {
+        let from = std::mem::replace(&mut self.dirty_from, CLEAN);
+        let mut new = NewRows::default();
+        if let Some(timeline) = timeline {
+            for at in self.series.place(from)..self.series.len() {
+                self.rows_at(at, key, timeline, settings, &mut new);
+            }
+        }
+        self.regimes.become_from(from, new.regimes, Output::Regime, changes);
+        self.candidates.become_from(from, new.candidates, Output::Candidate, changes);
+        self.windows.become_from(from, new.windows, Output::Window, changes);
+        self.surprises.become_from(from, new.surprises, Output::Surprise, changes);
+    }
+
+    fn rows_at(&mut self, at: usize, key: Key, timeline: &Timeline, settings: &Settings, new: &mut NewRows) {
+        let ts = self.series.ts(at);
+        let (instrument, timeframe) = key;
+        if let Some(speaking) = timeline.speaking(ts) {
+            if let Some(row) = self.infer(at, key, speaking, settings) {
+                let Regime { surprise, .. } = row;
+                new.surprises.push((ts, Surprise::new(instrument, timeframe, ts, &speaking.model, surprise)));
+                new.regimes.push((ts, row));
+                if settings.window_timeframes.contains(&timeframe) {
+                    new.windows.extend(self.window(at, key, speaking, settings).map(|row| (ts, row)));
+                }
+            }
+        }
+        if let Some(candidate) = timeline.candidate(ts) {
+            new.candidates.extend(self.infer(at, key, candidate, settings).map(|row| (ts, CandidateRegime(row))));
+        }
+    }
+
+    fn infer(&mut self, at: usize, key: Key, prepared: &Arc<Prepared>, settings: &Settings) -> Option<Regime> {
+        let place = self.chains.iter().position(|chain| chain.prepared.model.id == prepared.model.id);
+        let place = place.unwrap_or_else(|| {
+            self.chains.push(Chain::new(Arc::clone(prepared)));
+            self.chains.len() - 1
+        });
+        let chain = &mut self.chains[place];
+        let surprise = chain.run_to(&self.series, at, key.1, settings.warm_up_bars)?;
+        chain.row(key.0, key.1, surprise, settings)
+    }
+
+    fn window(&self, at: usize, key: Key, prepared: &Prepared, settings: &Settings) -> Option<WindowRegime> {
+        let window = prepared.infer_window(&self.series, at, settings.window_bars)?;
+        let last = window.smoothed.row(window.smoothed.nrows().checked_sub(1)?).to_vec();
+        let state = most_probable(&last);
+        Some(WindowRegime {
+            instrument: key.0,
+            timeframe: key.1,
+            ts: self.series.ts(at),
+            model: prepared.model.id.clone(),
+            window_bars: settings.window_bars as u32,
+            state: state as u8,
+            label: prepared.model.label(state),
+            probabilities: reals(&last),
+            share: reals(&window.shares),
+            labels: prepared.model.labels.clone(),
+            switches: window.switches as u32,
+            log_likelihood_per_bar: Real(window.log_likelihood_per_row),
+        })
+    }
+
+    /// Drops what no row that can still change depends on.
+    fn forget(&mut self, timeframe: Timeframe, horizon_ms: i64, settings: &Settings) {
+        let limit = self.newest - horizon_ms;
+        self.settled_to = self.settled_to.max(limit);
+        self.regimes.forget_before(limit);
+        self.candidates.forget_before(limit);
+        self.windows.forget_before(limit);
+        self.surprises.forget_before(limit);
+        self.chains.retain(|chain| chain.last().is_none_or(|last| last >= limit));
+        let warm_up = self.series.place(anchor_of(timeframe, limit)).saturating_sub(settings.warm_up_bars);
+        let window = self.series.place(limit).saturating_sub(settings.window_bars);
+        self.series.forget_first(warm_up.min(window));
+    }
+}
+
+#[derive(Default)]
+struct NewRows {
+    regimes: Vec<(i64, Regime)>,
+    candidates: Vec<(i64, CandidateRegime)>,
+    windows: Vec<(i64, WindowRegime)>,
+    surprises: Vec<(i64, Surprise)>,
+}
+
+/// The rows that are out and can still change, by the opening of their bar.
+struct Rows<R>(BTreeMap<i64, R>);
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<R: Clone + PartialEq> Rows<R> {
+    /// From `from` on the rows are `new`, and no others.
+    fn become_from(&mut self, from: i64, new: Vec<(i64, R)>, wrap: impl Fn(R) -> Output, changes: &mut Vec<(Output, isize)>) {
+        let is_extended = self.0.last_key_value().is_none_or(|(&last, _)| last < from);
+        let mut old = if is_extended { BTreeMap::new() } else { self.0.split_off(&from) };
+        for (ts, row) in new {
+            replace(old.remove(&ts), Some(row.clone()), &wrap, changes);
+            self.0.insert(ts, row);
+        }
+        changes.extend(old.into_values().map(|gone| (wrap(gone), -1)));
+    }
+
+    fn forget_before(&mut self, limit: i64) {
+        while let Some(first) = self.0.first_entry().filter(|first| *first.key() < limit) {
+            first.remove();
+        }
+    }
+}
