@@ -36,7 +36,8 @@ impl Line {
         let payload = self.text.splitn(5, '\t').nth(4).filter(|payload| self.is_binance() && payload.contains("\"kline\""))?;
         let message: Value = serde_json::from_str(payload).unwrap();
         let k = &message.get("data").unwrap_or(&message)["k"];
-        let row = serde_json::json!([k["t"], k["o"], k["h"], k["l"], k["c"], k["v"], k["T"], k["q"], k["n"], k["V"], k["Q"], "0"]);
+        let row =
+            serde_json::json!([k["t"], k["o"], k["h"], k["l"], k["c"], k["v"], k["T"], k["q"], k["n"], k["V"], k["Q"], "0"]);
         (k["x"] == true && k["i"] == "1m").then(|| (k["s"].as_str().unwrap().to_owned(), k["t"].as_i64().unwrap(), row))
     }
 }

@@ -175,6 +175,11 @@ fn every_view(id: InstrumentId) -> Vec<Changes> {
             T0 as u64,
             1,
         )]),
+        Changes::Features(vec![(
+            Features { instrument: id, timeframe: Timeframe::H4, ts: T0, values: [Some(Real(0.25)); FEATURES.len()] },
+            T0 as u64,
+            1,
+        )]),
         Changes::KlineChecks(vec![(check, T0 as u64, 1)]),
         Changes::LateEvents(vec![(
             LateEvent {

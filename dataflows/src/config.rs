@@ -18,6 +18,8 @@ pub struct Config {
     pub volatility: Volatility,
     /// Regimes by hidden Markov models.
     pub regimes: Regimes,
+    /// Time frames whose closed bars have features.
+    pub features_timeframes: Vec<Timeframe>,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -71,8 +73,6 @@ pub struct Volatility {
 pub struct Regimes {
     /// Bars of which regimes are told. Empty: none, at no cost.
     pub timeframes: Vec<Timeframe>,
-    /// The features kept for models, by their names in [`crate::features::NAMES`]: a model that reads another can't be used.
-    pub features: Vec<String>,
     /// A state is entered at this probability.
     pub enter: f64,
     /// Below this probability a decided state is no longer firm.
@@ -112,14 +112,20 @@ pub struct Confirmation {
     pub leave: f64,
 }
 
+impl Confirmation {
+    /// A frame's weight; `None`: it doesn't vote.
+    #[must_use]
+    pub fn weight(&self, timeframe: Timeframe) -> Option<f64> {
+        self.weights.iter().find(|(voter, _)| *voter == timeframe).map(|(_, weight)| *weight)
+    }
+}
+
 impl Default for Regimes {
     fn default() -> Self {
         use Timeframe::{D1, H1, H4, W1};
-        let names = ["log_return", "trend_24", "volatility_14", "rsi_14", "volume_z_50", "adx_14"];
         let weights = [H1, H4, D1, W1].map(|timeframe| (timeframe, 1.0)).to_vec();
         Self {
             timeframes: Vec::new(),
-            features: names.map(str::to_owned).to_vec(),
             enter: 0.8,
             leave: 0.5,
             lag: 20,
@@ -157,6 +163,7 @@ impl Default for Config {
                 coverage_min: 0.8,
             },
             regimes: Regimes::default(),
+            features_timeframes: vec![Timeframe::M1, Timeframe::M15, Timeframe::H1, Timeframe::H4, Timeframe::D1, Timeframe::W1],
         }
     }
 }

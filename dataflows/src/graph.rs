@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
-//!                     │   klines ───┴▶ kline_checks
+//!                     │   klines ───┼▶ kline_checks
+//!                     │             └▶ features ─▶ regimes ◀ models
+//!                     │                              ├▶ window_regimes, confirmations, drift
+//!                     │                              └▶ regime_episodes
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
 //!                     └▶ funding, open_interest
@@ -20,8 +23,10 @@ use timely::dataflow::operators::vec::Broadcast;
 use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
+use crate::models::Release;
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{bars, cascades, features, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{confirmations, drift, regime_episodes, regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -37,10 +42,11 @@ macro_rules! views {
 }
 crate::for_each_view!(views);
 
-/// Builds the dataflow behind `ticks` and `clocks`, which may lie on any worker.
+/// Builds the dataflow behind `ticks`, `clocks` and `releases` of models, which may lie on any worker.
 pub fn build<'scope>(
     ticks: StreamVec<'scope, KnownAt, Tick>,
     clocks: StreamVec<'scope, KnownAt, Clock>,
+    releases: StreamVec<'scope, KnownAt, Release>,
     config: &Config,
     instruments: &Arc<Instruments>,
     counters: &Arc<Counters>,
@@ -53,13 +59,25 @@ pub fn build<'scope>(
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
+    let features = features::features(bars.closed.clone(), clocks.clone(), config);
+    let regimes = regimes::regimes(features.clone(), releases.broadcast(), clocks.clone(), config, names());
+    let confirmations = confirmations::confirmations(regimes.ballots, clocks.clone(), config, names());
+    let drift = drift::drift(regimes.surprises, clocks.clone(), config);
+    let seen = (confirmations.sightings, drift.sightings);
     Views {
-        kline_checks: kline_checks::kline_checks(base.klines, bars.closed, clocks.clone(), config, names()),
+        kline_checks: kline_checks::kline_checks(base.klines, bars.closed.clone(), clocks.clone(), config, names()),
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
+        regime_episodes: regime_episodes::regime_episodes(regimes.regimes.clone(), seen.0, seen.1, clocks.clone(), config),
         late_events: late_events(base.late, clocks),
         bars: bars.bars,
+        features,
+        regimes: regimes.regimes,
+        candidate_regimes: regimes.candidate_regimes,
+        window_regimes: regimes.window_regimes,
+        confirmations: confirmations.confirmations,
+        drift: drift.drift,
         cascades,
         volatility,
         funding: quotes.funding,

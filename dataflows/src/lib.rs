@@ -5,18 +5,26 @@
 //!
 //! This crate has no clock and no socket: everything it knows arrives as data, time included.
 
+pub mod anchors;
 pub mod bars;
 pub mod cascades;
 pub mod config;
+pub mod confirmations;
+pub mod drift;
+pub mod features;
 pub mod fixed;
 pub mod graph;
 pub mod hot;
 pub mod kline_checks;
 pub mod liquidations;
 pub mod model;
+pub mod models;
 pub mod operators;
 mod prints;
 pub mod quotes;
+pub mod regime_episodes;
+pub mod regimes;
+mod standing;
 mod steps;
 pub mod volatility;
 pub mod volatility_regimes;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hmm::{Hmm, Label, ModelFile, Scaling};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ModelId, Real, Timeframe};
+use crate::model::{FEATURES, ModelId, Real, Timeframe};
 
 /// More states than this are refused: rows hold one number per state and step ahead.
 pub const STATES_MAX: usize = 16;
@@ -27,6 +27,14 @@ pub enum ModelError {
         id: ModelId,
         /// What the file's reader says.
         source: hmm::HmmError,
+    },
+    /// It reads what nobody computes.
+    #[error("model {id} reads the feature `{name}`; known are {}", FEATURES.join(", "))]
+    Feature {
+        /// Which model.
+        id: ModelId,
+        /// The feature.
+        name: String,
     },
     /// Too many states.
     #[error("model {id} has {states} states; at most {STATES_MAX} are supported")]
@@ -43,8 +51,8 @@ pub enum ModelError {
 pub struct Model {
     /// Its name and version.
     pub id: ModelId,
-    /// The features that it reads, in its order.
-    pub features: Vec<String>,
+    /// Where the features that it reads are in a row of [`crate::model::Features`].
+    pub columns: Box<[usize]>,
     /// The parameters, started from the stationary distribution: a chain that restarts knows nothing of before.
     pub hmm: Hmm,
     /// The labels of its states; empty if it has none.
@@ -74,12 +82,17 @@ impl Model {
         if states > STATES_MAX {
             return Err(ModelError::States { id, states });
         }
+        let column = |name: &String| match FEATURES.iter().position(|known| known == name) {
+            Some(column) => Ok(column),
+            None => Err(ModelError::Feature { id: id.clone(), name: name.clone() }),
+        };
+        let columns = file.features.iter().map(column).collect::<Result<_, _>>()?;
         let durations = hmm.expected_durations();
         Ok(Self {
             id,
             durations: durations.iter().map(|bars| bars.is_finite().then_some(Real(*bars))).collect(),
             labels: file.labels.iter().flatten().map(|state| state.label).collect(),
-            features: file.features,
+            columns,
             hmm,
             drift: file.drift,
             trained_to: file.training.map(|training| training.to_ms),

@@ -12,7 +12,6 @@ mod chain;
 mod series;
 mod timeline;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
@@ -23,17 +22,19 @@ use timely::dataflow::operators::Concat;
 
 use crate::anchors::anchor_of;
 use crate::config::{Config, Regimes as Settings};
+use crate::confirmations::Ballot;
 use crate::drift::Surprise;
 use crate::model::{
-    CandidateRegime, Change, Clock, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe, WindowRegime,
+    FEATURES, CandidateRegime, Change, Clock, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe, WindowRegime,
 };
 use crate::models::Release;
-use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+use crate::operators::{KnownAt, NEVER, per_quantum};
+use crate::standing::Standing;
 use chain::{Chain, Prepared, most_probable, reals};
 use series::Series;
 use timeline::Timeline;
 
-/// The views, and what [`crate::drift`] starts from.
+/// The views, and what [`crate::drift`] and [`crate::confirmations`] start from.
 pub struct Regimes<'scope> {
     /// View `regimes`.
     pub regimes: VecCollection<'scope, KnownAt, Regime, isize>,
@@ -43,6 +44,8 @@ pub struct Regimes<'scope> {
     pub window_regimes: VecCollection<'scope, KnownAt, WindowRegime, isize>,
     /// How surprised the active models were.
     pub surprises: VecCollection<'scope, KnownAt, Surprise, isize>,
+    /// How the active models vote.
+    pub ballots: VecCollection<'scope, KnownAt, Ballot, isize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +54,7 @@ enum Output {
     Candidate(CandidateRegime),
     Window(WindowRegime),
     Surprise(Surprise),
+    Ballot(Ballot),
 }
 
 #[derive(Clone)]
@@ -76,14 +80,13 @@ pub fn regimes<'scope>(
         regimes: all.clone().flat_map(|output| if let Output::Regime(row) = output { Some(row) } else { None }),
         candidate_regimes: all.clone().flat_map(|output| if let Output::Candidate(row) = output { Some(row) } else { None }),
         window_regimes: all.clone().flat_map(|output| if let Output::Window(row) = output { Some(row) } else { None }),
+        ballots: all.clone().flat_map(|output| if let Output::Ballot(row) = output { Some(row) } else { None }),
         surprises: all.flat_map(|output| if let Output::Surprise(row) = output { Some(row) } else { None }),
     }
 }
 
 struct State {
     settings: Settings,
-    /// The places of the kept features in a row of features.
-    columns: Box<[usize]>,
     horizon_ms: i64,
     names: Arc<Instruments>,
     timelines: FxHashMap<(Arc<str>, Timeframe), Timeline>,
@@ -92,12 +95,9 @@ struct State {
 
 impl State {
     fn new(config: &Config, names: Arc<Instruments>) -> Self {
-        let column = |name: &String| crate::features::NAMES.iter().position(|known| known == name);
-        let mut settings = config.regimes.clone();
-        settings.features.retain(|name| column(name).is_some());
-        let columns = settings.features.iter().filter_map(column).collect();
+        let settings = config.regimes.clone();
         let horizon_ms = config.correction_horizon_ms + MINUTE_MS;
-        Self { settings, columns, horizon_ms, names, timelines: FxHashMap::default(), tracks: FxHashMap::default() }
+        Self { settings, horizon_ms, names, timelines: FxHashMap::default(), tracks: FxHashMap::default() }
     }
 
     fn quantum(&mut self, input: Vec<Input>, changes: &mut Vec<(Output, isize)>) {
@@ -117,11 +117,11 @@ impl State {
             if !self.tracks.contains_key(&key) {
                 let Some(instrument) = self.names.get(row.instrument) else { continue };
                 let target = (instrument.symbol.as_str().into(), row.timeframe);
-                self.tracks.insert(key, Track::new(target, self.columns.len()));
+                self.tracks.insert(key, Track::new(target));
             }
             if let Some(track) = self.tracks.get_mut(&key) {
                 track.doubt(row.ts, key, &mut due);
-                track.apply(row, *diff, &self.columns);
+                track.apply(row, *diff);
             }
         }
         for key in due {
@@ -137,7 +137,7 @@ impl State {
         let (from, model) = (release.from(), Arc::clone(&release.model));
         let timeline = self.timelines.entry(target.clone()).or_default();
         // One that can't be prepared was refused where it came in.
-        if timeline.add(release, || Prepared::new(model, &self.settings).ok().flatten()) {
+        if timeline.add(release, || Prepared::new(model, &self.settings).ok()) {
             for (key, track) in self.tracks.iter_mut().filter(|(_, track)| track.target == target) {
                 track.doubt_rows(from, *key, due);
             }
@@ -154,10 +154,11 @@ struct Track {
     target: (Arc<str>, Timeframe),
     series: Series,
     chains: Vec<Chain>,
-    regimes: Rows<Regime>,
-    candidates: Rows<CandidateRegime>,
-    windows: Rows<WindowRegime>,
-    surprises: Rows<Surprise>,
+    regimes: Standing<Regime>,
+    candidates: Standing<CandidateRegime>,
+    windows: Standing<WindowRegime>,
+    surprises: Standing<Surprise>,
+    ballots: Standing<Ballot>,
     /// The newest bar ever, by its opening.
     newest: i64,
     /// What opens before it stays as it is.
@@ -167,15 +168,16 @@ struct Track {
 }
 
 impl Track {
-    fn new(target: (Arc<str>, Timeframe), width: usize) -> Self {
+    fn new(target: (Arc<str>, Timeframe)) -> Self {
         Self {
             target,
-            series: Series::new(width),
+            series: Series::new(FEATURES.len()),
             chains: Vec::new(),
-            regimes: Rows::default(),
-            candidates: Rows::default(),
-            windows: Rows::default(),
-            surprises: Rows::default(),
+            regimes: Standing::default(),
+            candidates: Standing::default(),
+            windows: Standing::default(),
+            surprises: Standing::default(),
+            ballots: Standing::default(),
             newest: NEVER,
             settled_to: NEVER,
             dirty_from: CLEAN,
@@ -196,11 +198,10 @@ impl Track {
         self.dirty_from = self.dirty_from.min(ts.max(self.settled_to));
     }
 
-    fn apply(&mut self, row: &Features, diff: isize, columns: &[usize]) {
+    fn apply(&mut self, row: &Features, diff: isize) {
         self.newest = self.newest.max(row.ts);
         if diff > 0 {
-            let value = |&column: &usize| row.values[column].map_or(f64::NAN, |Real(value)| value);
-            self.series.set(row.ts, columns.iter().map(value));
+            self.series.set(row.ts, row.values.iter().map(|value| value.map_or(f64::NAN, |Real(value)| value)));
         } else {
             self.series.remove(row.ts);
         }
@@ -224,15 +225,18 @@ impl Track {
         self.candidates.become_from(from, new.candidates, Output::Candidate, changes);
         self.windows.become_from(from, new.windows, Output::Window, changes);
         self.surprises.become_from(from, new.surprises, Output::Surprise, changes);
+        self.ballots.become_from(from, new.ballots, Output::Ballot, changes);
     }
 
     fn rows_at(&mut self, at: usize, key: Key, timeline: &Timeline, settings: &Settings, new: &mut NewRows) {
         let ts = self.series.ts(at);
-        let (instrument, timeframe) = key;
+        let timeframe = key.1;
         if let Some(speaking) = timeline.speaking(ts) {
             if let Some(row) = self.infer(at, key, speaking, settings) {
-                let Regime { surprise, .. } = row;
-                new.surprises.push((ts, Surprise::new(instrument, timeframe, ts, &speaking.model, surprise)));
+                new.surprises.push((ts, Surprise::new(&row, &speaking.model)));
+                if settings.confirmation.weight(timeframe).is_some() {
+                    new.ballots.extend(Ballot::of(&row, &speaking.model).map(|ballot| (ts, ballot)));
+                }
                 new.regimes.push((ts, row));
                 if settings.window_timeframes.contains(&timeframe) {
                     new.windows.extend(self.window(at, key, speaking, settings).map(|row| (ts, row)));
@@ -283,8 +287,9 @@ impl Track {
         self.candidates.forget_before(limit);
         self.windows.forget_before(limit);
         self.surprises.forget_before(limit);
+        self.ballots.forget_before(limit);
         self.chains.retain(|chain| chain.last().is_none_or(|last| last >= limit));
-        let warm_up = self.series.place(anchor_of(timeframe, limit)).saturating_sub(settings.warm_up_bars);
+        let warm_up = self.series.place(anchor_of(timeframe, limit) - settings.warm_up_bars as i64 * timeframe.ms());
         let window = self.series.place(limit).saturating_sub(settings.window_bars);
         self.series.forget_first(warm_up.min(window));
     }
@@ -296,32 +301,5 @@ struct NewRows {
     candidates: Vec<(i64, CandidateRegime)>,
     windows: Vec<(i64, WindowRegime)>,
     surprises: Vec<(i64, Surprise)>,
-}
-
-/// The rows that are out and can still change, by the opening of their bar.
-struct Rows<R>(BTreeMap<i64, R>);
-
-impl<R> Default for Rows<R> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<R: Clone + PartialEq> Rows<R> {
-    /// From `from` on the rows are `new`, and no others.
-    fn become_from(&mut self, from: i64, new: Vec<(i64, R)>, wrap: impl Fn(R) -> Output, changes: &mut Vec<(Output, isize)>) {
-        let is_extended = self.0.last_key_value().is_none_or(|(&last, _)| last < from);
-        let mut old = if is_extended { BTreeMap::new() } else { self.0.split_off(&from) };
-        for (ts, row) in new {
-            replace(old.remove(&ts), Some(row.clone()), &wrap, changes);
-            self.0.insert(ts, row);
-        }
-        changes.extend(old.into_values().map(|gone| (wrap(gone), -1)));
-    }
-
-    fn forget_before(&mut self, limit: i64) {
-        while let Some(first) = self.0.first_entry().filter(|first| *first.key() < limit) {
-            first.remove();
-        }
-    }
+    ballots: Vec<(i64, Ballot)>,
 }

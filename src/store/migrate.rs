@@ -26,6 +26,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     migration(1, "views", include_str!("../../schemas/clickhouse/0001_views.sql")),
     migration(2, "volatility_regimes", include_str!("../../schemas/clickhouse/0002_volatility_regimes.sql")),
+    migration(8, "features", include_str!("../../schemas/clickhouse/0008_features.sql")),
 ];
 
 const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {

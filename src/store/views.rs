@@ -30,6 +30,7 @@ pub const VIEWS: &[View] = &[
     view("funding", &["venue", "symbol", "kind", "ts"]),
     view("open_interest", &["venue", "symbol", "ts"]),
     view("kline_checks", &["venue", "symbol", "timeframe", "ts"]),
+    view("features", &["venue", "symbol", "timeframe", "ts"]),
     view("alerts", &["id"]),
     arrival("late_events", &["venue", "stream", "known_at", "seq"]),
     arrival("rejected_frames", &["venue", "stream", "known_at", "seq"]),

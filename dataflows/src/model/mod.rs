@@ -10,4 +10,4 @@ pub use base::{Aggregate, Partial, PrintOrder};
 pub use instrument::{Instrument, InstrumentId, Instruments, Venue};
 pub use rows::*;
 pub use tick::*;
-pub use time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timeframe, Window};
+pub use time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timeframe, Window, month_of};

@@ -103,3 +103,35 @@ impl Window {
         }
     }
 }
+
+/// The beginning of the month that holds `ts`, UTC ms.
+#[must_use]
+pub const fn month_of(ts: i64) -> i64 {
+    // Years that begin in March put the leap day last; 400 of them have 146,097 days, and months from March follow a pattern of 153 days in five.
+    let day = ts.div_euclid(DAY_MS) + 719_468; // since 0000-03-01
+    let in_era = day.rem_euclid(146_097);
+    let year = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
+    let in_year = in_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * in_year + 2) / 153;
+    let in_month = in_year - (153 * month + 2) / 5;
+    (ts.div_euclid(DAY_MS) - in_month) * DAY_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_begin_where_the_calendar_says() {
+        // Days of each month from 2023-01-01 (19,358 days after the epoch), over a leap day.
+        let lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 29, 31];
+        let mut first = 19_358;
+        for length in lengths {
+            for day in first..first + length {
+                assert_eq!(month_of(day * DAY_MS + 12_345), first * DAY_MS, "day {day}");
+            }
+            first += length;
+        }
+        assert_eq!(month_of(-1), -31 * DAY_MS, "1969-12-01");
+    }
+}

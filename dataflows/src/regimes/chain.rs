@@ -18,8 +18,6 @@ use crate::models::Model;
 /// A model with what is the same for all instruments.
 pub(super) struct Prepared {
     pub model: Arc<Model>,
-    /// Where its features are in a series' rows.
-    columns: Box<[usize]>,
     /// A, row by row.
     transition: Box<[f64]>,
     smoother: FixedLag,
@@ -29,25 +27,21 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// `Ok(None)`: the model reads a feature that isn't kept (see [`Settings::features`]).
-    pub fn new(model: Arc<Model>, settings: &Settings) -> Result<Option<Self>, HmmError> {
-        let column = |name: &String| settings.features.iter().position(|kept| kept == name);
-        let Some(columns) = model.features.iter().map(column).collect::<Option<Box<[usize]>>>() else { return Ok(None) };
-        Ok(Some(Self {
-            columns,
+    pub fn new(model: Arc<Model>, settings: &Settings) -> Result<Self, HmmError> {
+        Ok(Self {
             transition: model.hmm.transition().iter().copied().collect(),
             smoother: FixedLag::new(&model.hmm, settings.lag)?,
             path: OnlineViterbi::new(&model.hmm, 0)?,
             window: WindowInference::new(&model.hmm)?,
             trigger: SchmittTrigger::new(settings.enter, settings.leave)?,
             model,
-        }))
+        })
     }
 
     /// A row as the model reads it; false: it can't, because all is missing or a value is no observation.
     fn read(&self, series: &Series, at: usize, row: &mut Vec<f64>) -> bool {
         row.clear();
-        row.extend(self.columns.iter().map(|&column| series.value(at, column)));
+        row.extend(self.model.columns.iter().map(|&column| series.value(at, column)));
         self.model.standardise(row);
         let is_observation = |x: f64| x.abs() <= 1e100;
         if row.iter().any(|&x| is_observation(x)) && row.iter().all(|&x| x.is_nan() || is_observation(x)) {
@@ -60,7 +54,8 @@ impl Prepared {
     /// The window of `bars` rows that ends with row `at`. `None`: there are fewer, or more than a fifth can't be read.
     pub fn infer_window(&self, series: &Series, at: usize, bars: usize) -> Option<Window> {
         let first = (at + 1).checked_sub(bars)?;
-        let (mut rows, mut row, mut missing) = (Vec::with_capacity(bars * self.columns.len()), Vec::new(), 0);
+        let columns = self.model.columns.len();
+        let (mut rows, mut row, mut missing) = (Vec::with_capacity(bars * columns), Vec::new(), 0);
         for at in first..=at {
             missing += usize::from(!self.read(series, at, &mut row));
             rows.extend_from_slice(&row);
@@ -68,7 +63,7 @@ impl Prepared {
         if missing * 5 > bars {
             return None;
         }
-        let rows = ArrayView2::from_shape((bars, self.columns.len()), &rows).ok()?;
+        let rows = ArrayView2::from_shape((bars, columns), &rows).ok()?;
         // The workspace inside is scratch; a clone is a tenth of the inference and keeps the model shareable.
         self.window.clone().infer(rows).ok()
     }
@@ -114,7 +109,7 @@ impl Chain {
         self.path.clone_from(&self.prepared.path);
         self.trigger.clone_from(&self.prepared.trigger);
         (self.anchor, self.has_begun) = (anchor, false);
-        let first = series.place(anchor).saturating_sub(warm_up);
+        let first = series.place(anchor - warm_up as i64 * timeframe.ms());
         (first..=at).map(|at| self.step(series, at)).last().flatten()
     }
 

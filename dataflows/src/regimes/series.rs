@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Rows by the opening of their bar; each as wide as the configured features. NaN: not known.
+/// Rows by the opening of their bar; each as wide as a row of features. NaN: not known.
 pub(super) struct Series {
     width: usize,
     times: VecDeque<i64>,

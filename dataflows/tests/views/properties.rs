@@ -170,6 +170,7 @@ fn check_keys(history: &History) {
     // Part of its key is `known_at`.
     let late: Changes<(u64, LateEvent)> = history.late_events.iter().map(|&(at, row, diff)| (at, (at, row), diff)).collect();
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
+    check_key(&history.features, |r| (r.instrument, r.timeframe, r.ts));
     check_key(&history.volatility_regimes, |r| (r.instrument, r.onset));
 }
 

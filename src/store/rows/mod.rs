@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use clickhouse::{Row, RowWrite};
 use dataflows::model::{
-    Bar, Cascade, Change, Coverage, Estimators, FundingKind, FundingRow, Instrument, InstrumentId, KlineCheck, LateEvent,
-    LateStream, LiquidationRow, LiquidationWindow, OpenInterestRow, PositionSide, PriceKind, Real, RegimeSpell, Severity,
-    SideBias, Volatility,
+    Bar, Cascade, Change, Coverage, Estimators, Features, FundingKind, FundingRow, Instrument, InstrumentId, KlineCheck,
+    LateEvent, LateStream, LiquidationRow, LiquidationWindow, OpenInterestRow, PositionSide, PriceKind, Real, RegimeSpell,
+    Severity, SideBias, Volatility,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -202,6 +202,8 @@ stored!(LateEvent => StoredLateEvent in "late_events_changes", |row| row.instrum
     reason: &'static str = if row.applied { "late, applied as a correction" } else { "late, beyond the correction horizon" },
     payload: &'static str = "",
 });
+
+mod features;
 
 /// A row of the edge: it names its venue itself and brings its own `known_at`.
 macro_rules! stored_edge {

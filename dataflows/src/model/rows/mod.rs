@@ -1,5 +1,11 @@
 //! View rows: what the program says. A view changes by `(row, known_at, ±1)`.
 
+mod features;
+mod regimes;
+
+pub use features::{FEATURES, Features};
+pub use regimes::*;
+
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -341,6 +347,13 @@ macro_rules! for_each_view {
             funding: Funding($crate::model::FundingRow),
             open_interest: OpenInterest($crate::model::OpenInterestRow),
             kline_checks: KlineChecks($crate::model::KlineCheck),
+            features: Features($crate::model::Features),
+            regimes: Regimes($crate::model::Regime),
+            candidate_regimes: CandidateRegimes($crate::model::CandidateRegime),
+            window_regimes: WindowRegimes($crate::model::WindowRegime),
+            confirmations: Confirmations($crate::model::Confirmation),
+            drift: Drift($crate::model::Drift),
+            regime_episodes: RegimeEpisodes($crate::model::RegimeEpisode),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
         }

@@ -5,6 +5,7 @@
 
 pub mod bars;
 pub mod cascades;
+pub mod features;
 pub mod liquidations;
 pub mod quotes;
 pub mod volatility;
@@ -95,6 +96,8 @@ impl<'a> Events<'a> {
         assert_same(&ours, &volatility, "volatility", why);
         assert_same(&current(&history.funding), &quotes::funding(self), "funding", why);
         assert_same(&current(&history.open_interest), &quotes::open_interest(self), "open_interest", why);
+        let features = features::features(self.config, &closed);
+        assert_same(&align(current(&history.features), &features, near_features), &features, "features", why);
         assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
@@ -141,4 +144,13 @@ fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
 fn near_spell(a: &RegimeSpell, b: &RegimeSpell) -> bool {
     let plain = |r: &RegimeSpell| (r.instrument, r.onset, r.ended_at, r.from, r.to);
     plain(a) == plain(b) && near(Some(a.close_to_close), Some(b.close_to_close)) && near(a.parkinson, b.parkinson)
+}
+
+/// Of two values that are tiny beside what they are differences of, only that counts.
+fn near_features(a: &Features, b: &Features) -> bool {
+    let close = |(a, b): (&Option<Real>, &Option<Real>)| match (a, b) {
+        (Some(Real(a)), Some(Real(b))) => (a - b).abs() <= 1e-7 * a.abs().max(b.abs()).max(1e-3),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    (a.instrument, a.timeframe, a.ts) == (b.instrument, b.timeframe, b.ts) && a.values.iter().zip(&b.values).all(close)
 }
