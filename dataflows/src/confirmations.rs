@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use differential_dataflow::{AsCollection, VecCollection};
+use differential_dataflow::VecCollection;
 use hmm::{Label, Vote};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};

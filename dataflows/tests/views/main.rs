@@ -11,5 +11,6 @@ mod examples;
 mod figures;
 mod oracle;
 mod properties;
+mod regimes;
 mod run;
 mod streams;

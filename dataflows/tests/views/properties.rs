@@ -15,7 +15,7 @@ use crate::oracle::Events;
 use crate::run::{Arrival, Changes, History, Plan, current, feed, run};
 use crate::streams::{Market, Pace, config, days, raw_events};
 
-fn cases(usual: u32) -> Cases {
+pub fn cases(usual: u32) -> Cases {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let times = number("REGIMEFLOW_CASES").map_or(1, |times| times as u32);
     let seed = number("REGIMEFLOW_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
@@ -158,7 +158,7 @@ fn stray(market: &Market, like: &Tick, known_at: u64, beyond_ms: i64, plan: Plan
 }
 
 /// Each key has no row or one after each quantum.
-fn check_keys(history: &History) {
+pub fn check_keys(history: &History) {
     check_key(&history.bars, |r| (r.instrument, r.timeframe, r.ts));
     check_key(&history.liquidations, |r| (r.instrument, r.ts, r.position_side, r.price, r.qty, r.seq));
     check_key(&history.liquidation_windows, |r| (r.instrument, r.window, r.ts));
@@ -172,6 +172,12 @@ fn check_keys(history: &History) {
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
     check_key(&history.features, |r| (r.instrument, r.timeframe, r.ts));
     check_key(&history.volatility_regimes, |r| (r.instrument, r.onset));
+    check_key(&history.regimes, |r| (r.instrument, r.timeframe, r.ts));
+    check_key(&history.candidate_regimes, |r| (r.0.instrument, r.0.timeframe, r.0.ts));
+    check_key(&history.window_regimes, |r| (r.instrument, r.timeframe, r.ts));
+    check_key(&history.confirmations, |r| (r.instrument, r.ts));
+    check_key(&history.drift, |r| (r.instrument, r.timeframe, r.ts));
+    check_key(&history.regime_episodes, |r| (r.kind, r.instrument, r.timeframe, r.onset));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

@@ -8,6 +8,7 @@ pub mod cascades;
 pub mod features;
 pub mod liquidations;
 pub mod quotes;
+pub mod regimes;
 pub mod volatility;
 
 use std::collections::{BTreeMap, BTreeSet};
