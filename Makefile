@@ -27,6 +27,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 bench: build engine
 	$(BIN) bench parse
 	$(BIN) bench pipeline
+	$(BIN) bench scale
 	$(BIN) bench store
 	$(CARGO) bench --locked --profile ci --bench parse
 

@@ -14,7 +14,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
 use dataflows::config as views;
 use dataflows::hot::Counters;
-use dataflows::model::Instruments;
+use dataflows::model::{Instruments, Timeframe};
 
 use crate::accounts::Accounts;
 use crate::announce::Announcer;
@@ -36,6 +36,9 @@ pub enum Pace {
     /// Frames are read as fast as they can be taken.
     Replay,
 }
+
+/// Looks at what leaves the engine.
+pub type Watch = Box<dyn FnMut(&Quantum) + Send>;
 
 /// The running pipeline.
 pub struct Pipeline {
@@ -84,6 +87,20 @@ impl Pipeline {
     /// # Errors
     /// If the configuration asks for what can't be had (a secret file that can't be read).
     pub fn start(config: &Config, pace: Pace, store: Option<&Store>, with_alerts: bool) -> anyhow::Result<Self> {
+        Self::start_watched(config, pace, store, with_alerts, Box::new(|_| {}))
+    }
+
+    /// As [`Self::start`], and `watch` sees every complete quantum, alerts included, before it is stored.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_watched(
+        config: &Config,
+        pace: Pace,
+        store: Option<&Store>,
+        with_alerts: bool,
+        watch: Watch,
+    ) -> anyhow::Result<Self> {
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
             instruments: Arc::clone(&instruments),
@@ -103,6 +120,7 @@ impl Pipeline {
             writer: writer.clone(),
             from_edge,
             pace,
+            watch,
             kept: Kept::default(),
         };
         let keep = move || {
@@ -170,6 +188,7 @@ struct Keeper {
     writer: Option<Writer>,
     from_edge: Receiver<EdgeRow>,
     pace: Pace,
+    watch: Watch,
     kept: Kept,
 }
 
@@ -178,6 +197,7 @@ impl Keeper {
         let events = self.announcer.observe(&mut quantum);
         quantum.edge.extend(self.from_edge.try_iter());
         self.count(&quantum, &events);
+        (self.watch)(&quantum);
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }
@@ -216,29 +236,66 @@ impl Keeper {
 /// The engine's settings out of the configuration's.
 #[must_use]
 pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
-    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
+    let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
     let threshold = |t: &config::Threshold| views::Threshold::usd(t.minimum_usd, t.critical_usd_per_hour);
-    let (cascades, volatility) = (&config.views.cascades, &config.views.volatility);
+    let (cascades, volatility, zones) = (&config.views.cascades, &config.views.volatility, &config.views.support_zones);
+    let (funding, interest) = (&config.views.funding, &config.views.open_interest);
     engine::Settings {
         workers: config.engine.workers,
         quantum_ms: config.time.quantum_ms.unwrap_or(if pace == Pace::Live { 20 } else { 1_000 }),
         idle_ms: config.time.idle_ms,
         // Without the check of skew, old frames are replayed live: no arrival to compare with.
-        ahead_ms_max: if config.time.skew_ms_max == 0 { i64::MAX } else { ms(config.time.ahead_ms_max) },
+        ahead_ms_max: if config.time.skew_ms_max == 0 { i64::MAX } else { integer(config.time.ahead_ms_max) },
         views: views::Config {
-            lateness_ms: ms(config.time.lateness_ms),
-            correction_horizon_ms: ms(config.time.correction_horizon_ms),
+            lateness_ms: integer(config.time.lateness_ms),
+            correction_horizon_ms: integer(config.time.correction_horizon_ms),
+            venue_lag_ms_max: integer(config.time.venue_lag_ms_max),
             open_bars_every_ms: config.views.open_bars_every_ms,
+            features_timeframes: config.views.features_timeframes.iter().filter_map(|name| Timeframe::from_name(name)).collect(),
             cascades: views::Cascades {
                 thresholds: [threshold(&cascades.m5), threshold(&cascades.h1), threshold(&cascades.h4)],
                 side_bias_share: cascades.side_bias_share,
-                end_after_secs: ms(cascades.end_after_secs),
+                end_after_secs: integer(cascades.end_after_secs),
             },
             volatility: views::Volatility {
+                mode: match volatility.mode {
+                    config::VolatilityMode::Absolute => views::VolatilityMode::Absolute,
+                    config::VolatilityMode::Adaptive => views::VolatilityMode::Adaptive,
+                },
                 boundaries: volatility.boundaries,
                 hysteresis: volatility.hysteresis,
                 ewma_half_life_minutes: volatility.ewma_half_life_minutes,
                 coverage_min: volatility.coverage_min,
+                quantiles: volatility.quantiles,
+                adaptive_hysteresis: volatility.adaptive_hysteresis,
+                history_days: integer(volatility.history_days),
+                history_days_min: integer(volatility.history_days_min),
+            },
+            support_zones: views::SupportZones {
+                window_minutes: i64::from(zones.window_hours) * 60,
+                bucket_bps: zones.bucket_bps,
+                quantile_ppm: (zones.quantile * 1e6).round() as u32,
+                zones_max: zones.zones_max,
+                leave_bps: zones.leave_bps,
+            },
+            funding: views::Funding {
+                anomaly_z: funding.anomaly_z,
+                anomaly_deviation_min: views::rate(funding.anomaly_deviation_min),
+                change_max: views::rate(funding.change_max),
+                clear_z: funding.clear_z,
+                deviation_z: funding.deviation_z,
+                scale_floor: funding.scale_floor,
+                reversal_min: views::rate(funding.reversal_min),
+                reversal_minutes: integer(funding.reversal_minutes),
+                high_volatility_quantile: funding.high_volatility_quantile,
+                minutes_min: integer(funding.minutes_min),
+                hours_min: integer(funding.hours_min),
+                settlements_min: integer(funding.settlements_min),
+            },
+            open_interest: views::OpenInterest {
+                quadrant_interest_min: interest.quadrant_interest_min,
+                quadrant_price_min: interest.quadrant_price_min,
+                shock_drop: interest.shock_drop,
             },
         },
     }

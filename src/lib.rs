@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod evaluate;
 pub mod feeds;
 pub mod frames;
 pub mod mock_venue;

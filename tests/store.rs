@@ -148,6 +148,9 @@ fn every_view(id: InstrumentId) -> Vec<Changes> {
                 hour: None,
                 ewma: Some(Real(0.02)),
                 regime: Some(VolatilityRegime::HighVol),
+                regime_share: Some(Real(0.75)),
+                reversion_potential: Some(Real(-0.2)),
+                half_life_minutes: None,
             },
             T0 as u64,
             1,
@@ -166,12 +169,77 @@ fn every_view(id: InstrumentId) -> Vec<Changes> {
             1,
         )]),
         Changes::Funding(vec![(
-            FundingRow { instrument: id, kind: FundingKind::Settled, ts: T0, rate: Rate(100_000_000), interval_hours: 4 },
+            FundingRow {
+                instrument: id,
+                kind: FundingKind::Settled,
+                ts: T0,
+                rate: Rate(100_000_000),
+                interval_hours: 4,
+                scores: Scores { z_30d: Some(Real(-2.75)), ..Scores::default() },
+                paid: Paid { day: Some(Rate(300_000_000)), ..Paid::default() },
+            },
             T0 as u64,
             1,
         )]),
         Changes::OpenInterest(vec![(
-            OpenInterestRow { instrument: id, ts: T0, base: Quantity(5 * ONE as i128), usd: Some(usd(309_000)) },
+            OpenInterestRow {
+                instrument: id,
+                ts: T0,
+                base: Quantity(5 * ONE as i128),
+                usd: Some(usd(309_000)),
+                changes: InterestChanges { h1: Some(Real(0.0125)), ..InterestChanges::default() },
+                quadrant: Some(Quadrant::ShortBuildUp),
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::FundingAnomalies(vec![(
+            FundingAnomaly {
+                instrument: id,
+                onset: T0,
+                kind: AnomalyKind::Anomaly,
+                ended_at: None,
+                rate_8h: Rate(600_000_000),
+                z: Some(Real(2.3)),
+                score: Real(2.8),
+                reasons: Reasons { z: Some(Real(2.3)), volatility: Some(Real(0.000_42)), ..Reasons::default() },
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::FundingSpreads(vec![(
+            FundingSpread {
+                instrument: id,
+                ts: T0,
+                spread: Rate(200_000_000),
+                highest: (Venue::BybitLinear, Rate(300_000_000)),
+                lowest: (Venue::BinanceUsdm, Rate(100_000_000)),
+                venues: 2,
+                weighted_mean: Some(Real(0.000_18)),
+                scores: Scores::default(),
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::OpenInterestTotals(vec![(
+            OpenInterestTotal { instrument: id, ts: T0, base: Quantity(7 * ONE as i128), usd: None, venues: 2 },
+            T0 as u64,
+            1,
+        )]),
+        Changes::OiShocks(vec![(
+            OiShock { instrument: id, onset: T0, ended_at: Some(T0 + 60_000), change: Real(-0.04), cascade_id: 255 },
+            T0 as u64,
+            1,
+        )]),
+        Changes::Basis(vec![(
+            BasisRow {
+                instrument: id,
+                ts: T0,
+                mark: Price(60_030 * ONE),
+                index: Price(60_000 * ONE),
+                basis_bps: Real(5.0),
+                annualised: None,
+            },
             T0 as u64,
             1,
         )]),
@@ -289,6 +357,23 @@ async fn every_row_type_is_read_as_it_was_written() {
     )
     .await;
     check(&store, "SELECT kind, rate, rate_8h, round(annualised, 6) FROM funding", "settled\t0.0001\t0.0002\t0.219").await;
+    check(&store, "SELECT z_24h, z_30d, paid_24h, paid_30d FROM funding", "\\N\t-2.75\t0.0003\t\\N").await;
+    check(
+        &store,
+        "SELECT type, severity, anomaly_score, reasons, rate_8h FROM funding_anomalies",
+        "ANOMALY\tWARNING\t2.8\t['Z-score anomaly: 2.30σ','High volatility: 0.00042']\t0.0006",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT spread_8h, highest_venue, lowest_venue, venues, weighted_mean_8h FROM funding_spreads",
+        "0.0002\tbybit-linear\tbinance-usdm\t2\t0.00018",
+    )
+    .await;
+    check(&store, "SELECT change_5m, change_1h, quadrant FROM open_interest", "\\N\t0.0125\tSHORT_BUILD_UP").await;
+    check(&store, "SELECT base, usd, venues FROM open_interest_totals", "7\t\\N\t2").await;
+    check(&store, "SELECT change, cascade_id FROM oi_shocks", "-0.04\t00000000000000ff").await;
+    check(&store, "SELECT mark, index, basis_bps, annualised FROM basis", "60030\t60000\t5\t\\N").await;
     check(&store, "SELECT kline_high, kline_trades, agrees FROM kline_checks", "61901\t\\N\t0").await;
     check(
         &store,

@@ -17,11 +17,29 @@ pub enum EventType {
     LiquidationCascade,
     /// A symbol's volatility regime changed.
     VolatilityRegimeChange,
+    /// The price came back to a support zone, or left it again.
+    SupportZoneTouched,
+    /// A funding rate is far from what it was.
+    FundingAnomaly,
+    /// A funding rate changed its side.
+    FundingReversal,
+    /// Venues' funding rates of a symbol are far apart.
+    FundingSpread,
+    /// Open interest fell during a cascade.
+    OiShock,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 2] = [Self::LiquidationCascade, Self::VolatilityRegimeChange];
+    pub const ALL: [Self; 7] = [
+        Self::LiquidationCascade,
+        Self::VolatilityRegimeChange,
+        Self::SupportZoneTouched,
+        Self::FundingAnomaly,
+        Self::FundingReversal,
+        Self::FundingSpread,
+        Self::OiShock,
+    ];
 
     /// As JSON, SQL and the configuration write it.
     #[must_use]
@@ -29,6 +47,11 @@ impl EventType {
         match self {
             Self::LiquidationCascade => "LIQUIDATION_CASCADE",
             Self::VolatilityRegimeChange => "VOLATILITY_REGIME_CHANGE",
+            Self::SupportZoneTouched => "SUPPORT_ZONE_TOUCHED",
+            Self::FundingAnomaly => "FUNDING_ANOMALY",
+            Self::FundingReversal => "FUNDING_REVERSAL",
+            Self::FundingSpread => "FUNDING_SPREAD",
+            Self::OiShock => "OI_SHOCK",
         }
     }
 

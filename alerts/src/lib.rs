@@ -13,5 +13,8 @@ pub mod facts;
 pub mod sign;
 
 pub use event::{Event, EventType, Severity, Status, event_id};
-pub use facts::{CascadeFacts, Coverage, Regime, SideBias, VolatilityFacts};
+pub use facts::{
+    CascadeFacts, Coverage, FundingEpisode, FundingFacts, OiShockFacts, Regime, SideBias, VolatilityFacts, ZoneSide,
+    ZoneTouchFacts,
+};
 pub use sign::Secret;

@@ -1,7 +1,10 @@
 //! Events against `schemas/events.schema.json`, and their words against what a reader should see.
 #![allow(clippy::unwrap_used)]
 
-use alerts::{CascadeFacts, Coverage, Event, EventType, Regime, Severity, SideBias, VolatilityFacts};
+use alerts::{
+    CascadeFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, OiShockFacts, Regime, Severity, SideBias,
+    VolatilityFacts, ZoneSide, ZoneTouchFacts,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -98,6 +101,72 @@ fn a_regime_change_reads_well() {
 }
 
 #[test]
+fn unusual_funding_reads_well() {
+    let facts = FundingFacts {
+        episode: FundingEpisode::Anomaly,
+        venue: "binance-usdm".into(),
+        symbol: "BTC-USDT-PERP".into(),
+        onset_ms: 1_723_075_260_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_262_020,
+        rate_8h: -0.000_312,
+        z_score: Some(-4.2),
+        anomaly_score: 4.7,
+        reasons: vec!["Z-score anomaly: -4.20σ".into(), "High volatility: 0.00042".into()],
+    };
+    check(
+        &Event::funding(facts.clone()),
+        "1723075260000 | WARNING\n\
+         BTC-USDT-PERP funding is unusual: -0.0312 % per 8 h on binance-usdm\n\
+         Z-score anomaly: -4.20σ. High volatility: 0.00042. Anomaly score 4.70 at its onset, 2024-08-08T00:01:00.000Z.",
+    );
+    let ended = Some(1_723_078_860_000);
+    let reversal = FundingFacts {
+        episode: FundingEpisode::Reversal,
+        ended_at_ms: ended,
+        z_score: None,
+        reasons: vec!["Rate reversal: negative: shorts pay for 4.0 h".into()],
+        ..facts.clone()
+    };
+    check(
+        &Event::funding(reversal),
+        "1723078860000 | WARNING\n\
+         Resolved: BTC-USDT-PERP funding turned negative: -0.0312 % per 8 h on binance-usdm\n\
+         Rate reversal: negative: shorts pay for 4.0 h. Anomaly score 4.70 at its onset, 2024-08-08T00:01:00.000Z. \
+         It lasted 1 h 0 min.",
+    );
+    let spread = FundingFacts { episode: FundingEpisode::Spread, venue: String::new(), rate_8h: 0.000_61, ..facts.clone() };
+    let spread = Event::funding(spread);
+    assert_eq!(errors(&serde_json::to_value(&spread).unwrap()), Vec::<String>::new());
+    assert_eq!(spread.title, "BTC-USDT-PERP funding differs by 0.0610 % per 8 h between venues");
+    assert_ne!(spread.id, Event::funding(facts.clone()).id);
+    assert_eq!(serde_json::to_value(Event::funding(facts)).unwrap()["data"]["funding_z_score"], json!(-4.2));
+}
+
+#[test]
+fn a_shock_of_open_interest_reads_well() {
+    let facts = OiShockFacts {
+        venue: "bybit-linear".into(),
+        symbol: "ETH-USDT-PERP".into(),
+        onset_ms: 1_723_075_260_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_262_020,
+        change: -0.0412,
+        cascade_id: u64::MAX,
+    };
+    check(
+        &Event::oi_shock(facts.clone()),
+        "1723075260000 | WARNING\n\
+         ETH-USDT-PERP open interest fell 4.12 % in 5 min during a cascade on bybit-linear\n\
+         Open interest fell 4.12 % in the 5 minutes before 2024-08-08T00:01:00.000Z while a liquidation cascade was going on: \
+         positions were closed, which confirms it.",
+    );
+    let ended = Event::oi_shock(OiShockFacts { ended_at_ms: Some(1_723_075_380_000), ..facts.clone() });
+    assert_eq!((ended.id.clone(), ended.status.as_str()), (Event::oi_shock(facts).id, "resolved"));
+    assert!(ended.description.ends_with("It lasted 2 min 0 s."), "{}", ended.description);
+}
+
+#[test]
 fn the_json_of_a_cascade() {
     let json = serde_json::to_value(Event::cascade(cascade())).unwrap();
     assert_eq!(json["event_type"], "LIQUIDATION_CASCADE");
@@ -153,6 +222,42 @@ fn the_schema_refuses_what_is_not_an_event() {
         *broken.pointer_mut(path).unwrap() = value;
         assert!(!errors(&broken).is_empty(), "{path}");
     }
+}
+
+#[test]
+fn returns_to_support_zones_in_words() {
+    let touch = ZoneTouchFacts {
+        venue: "bybit-linear".into(),
+        symbol: "BTC-USDT-PERP".into(),
+        side: ZoneSide::Long,
+        onset_ms: 1_723_075_260_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_262_020,
+        price_low: 59_961.234_567,
+        price_high: 60_081.171_2,
+        rank: 2,
+        notional_usd: 4_180_000.0,
+        touches: 3,
+        coverage: Coverage::Full,
+    };
+    check(
+        &Event::support_zone_touched(touch.clone()),
+        "1723075260000 | INFO
+BTC-USDT-PERP back in a long liquidation zone at 59961.2–60081.2 on bybit-linear
+$4.18M of longs were liquidated at 59961.2–60081.2, the symbol's number 2 zone of that side. Return number 3 of the window.",
+    );
+    let left = ZoneTouchFacts { ended_at_ms: Some(1_723_075_560_000), coverage: Coverage::Sampled1s, ..touch.clone() };
+    check(
+        &Event::support_zone_touched(left.clone()),
+        "1723075560000 | INFO
+Resolved: BTC-USDT-PERP left the long liquidation zone at 59961.2–60081.2 on bybit-linear
+$4.18M of longs were liquidated at 59961.2–60081.2, the symbol's number 2 zone of that side. Return number 3 of the window. \
+The price stayed for 5 min 0 s. The venue reports only part of its liquidations: the true size is larger.",
+    );
+    let id = |facts: &ZoneTouchFacts| Event::support_zone_touched(facts.clone()).id;
+    assert_eq!(id(&touch), id(&left));
+    assert_ne!(id(&touch), id(&ZoneTouchFacts { price_low: 60_201.0, ..touch.clone() }));
+    assert_ne!(id(&touch), id(&ZoneTouchFacts { side: ZoneSide::Short, ..touch.clone() }));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the views are told: thresholds, windows, limits. Plain numbers; the program's configuration file is read elsewhere.
 
-use crate::fixed::{Notional, ONE};
+use crate::fixed::{Notional, ONE, Rate};
 use crate::model::Timeframe;
 
 /// Settings of all views.
@@ -10,6 +10,8 @@ pub struct Config {
     pub lateness_ms: i64,
     /// Late events inside it correct the views; older ones are only listed.
     pub correction_horizon_ms: i64,
+    /// What a venue says later than another by more than this is left out of the views across venues. At least the horizon counts.
+    pub venue_lag_ms_max: i64,
     /// Open bars are published when this much knowledge time has passed.
     pub open_bars_every_ms: u64,
     /// Liquidation cascades.
@@ -20,6 +22,12 @@ pub struct Config {
     pub regimes: Regimes,
     /// Time frames whose closed bars have features.
     pub features_timeframes: Vec<Timeframe>,
+    /// Support zones and returns to them.
+    pub support_zones: SupportZones,
+    /// Funding and its anomalies.
+    pub funding: Funding,
+    /// Open interest: quadrants and shocks.
+    pub open_interest: OpenInterest,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -55,10 +63,18 @@ fn usd(amount: f64) -> Notional {
     Notional((amount * 1e6).round() as i128 * (ONE * ONE / 1_000_000))
 }
 
+/// A fraction to fixed point.
+#[must_use]
+pub fn rate(fraction: f64) -> Rate {
+    Rate((fraction * ONE as f64).round() as i64)
+}
+
 /// Volatility estimators and regimes (ANALYTICS: "Volatility").
 #[derive(Clone, Copy, Debug)]
 pub struct Volatility {
-    /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE, per day.
+    /// Whose boundaries count.
+    pub mode: VolatilityMode,
+    /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE, per day, in mode `absolute`.
     pub boundaries: [f64; 3],
     /// A regime changes only beyond the boundary by this fraction of it.
     pub hysteresis: f64,
@@ -66,6 +82,78 @@ pub struct Volatility {
     pub ewma_half_life_minutes: f64,
     /// A window with less than this share of its bars has no estimate.
     pub coverage_min: f64,
+    /// In mode `adaptive`: the shares of a symbol's own past levels that lie below those bounds.
+    pub quantiles: [f64; 3],
+    /// As `hysteresis`, in mode `adaptive`.
+    pub adaptive_hysteresis: f64,
+    /// Complete UTC days that are remembered.
+    pub history_days: i64,
+    /// Days' worth of samples that must be there before they say anything.
+    pub history_days_min: i64,
+}
+
+/// Whose boundaries tell volatility regimes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolatilityMode {
+    /// The same for all symbols.
+    Absolute,
+    /// Quantiles of the symbol's own past; absolute until enough of it is known.
+    Adaptive,
+}
+
+/// Where much was liquidated (ANALYTICS: "Support zones").
+#[derive(Clone, Copy, Debug)]
+pub struct SupportZones {
+    /// Minutes of the trailing window.
+    pub window_minutes: i64,
+    /// Width of a price bucket.
+    pub bucket_bps: u32,
+    /// Buckets above this quantile of the non-empty ones make zones, millionths.
+    pub quantile_ppm: u32,
+    /// So many zones of a side are kept.
+    pub zones_max: usize,
+    /// The price has left a zone at this distance from its edge.
+    pub leave_bps: u32,
+}
+
+/// When funding is unusual (ANALYTICS: "Funding"). Rates are per 8 h.
+#[derive(Clone, Copy, Debug)]
+pub struct Funding {
+    /// An anomaly has a |z| against 30 days above this.
+    pub anomaly_z: f64,
+    /// And is at least this far from the median.
+    pub anomaly_deviation_min: Rate,
+    /// Or has changed within an hour by more than this.
+    pub change_max: Rate,
+    /// It is over when |z| is below this.
+    pub clear_z: f64,
+    /// A |z| against 24 h above this is noted.
+    pub deviation_z: f64,
+    /// No z-score is taken against a smaller deviation, a fraction.
+    pub scale_floor: f64,
+    /// A reversal is from beyond this on one side to beyond it on the other.
+    pub reversal_min: Rate,
+    /// For so long, without a break.
+    pub reversal_minutes: i64,
+    /// Volatility above this quantile of its 30 days is high.
+    pub high_volatility_quantile: f64,
+    /// A baseline of 24 h has at least so many minutes.
+    pub minutes_min: i64,
+    /// A baseline of 30 days has at least so many hours.
+    pub hours_min: i64,
+    /// A baseline of settled rates has at least so many settlements.
+    pub settlements_min: i64,
+}
+
+/// Open interest (ANALYTICS: "Open interest"). Changes are fractions.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenInterest {
+    /// A change over an hour below it is none.
+    pub quadrant_interest_min: f64,
+    /// A price change over an hour below it is none.
+    pub quadrant_price_min: f64,
+    /// A fall within 5 minutes by at least this, during a cascade, is a shock.
+    pub shock_drop: f64,
 }
 
 /// Regimes by hidden Markov models (ANALYTICS: "HMM regimes").
@@ -146,6 +234,7 @@ impl Default for Config {
         Self {
             lateness_ms: 2_000,
             correction_horizon_ms: 7_200_000,
+            venue_lag_ms_max: 14_400_000,
             open_bars_every_ms: 1_000,
             cascades: Cascades {
                 thresholds: [
@@ -157,13 +246,40 @@ impl Default for Config {
                 end_after_secs: 300,
             },
             volatility: Volatility {
+                mode: VolatilityMode::Absolute,
                 boundaries: [0.01, 0.05, 0.10],
                 hysteresis: 0.10,
                 ewma_half_life_minutes: 360.0,
                 coverage_min: 0.8,
+                quantiles: [0.25, 0.85, 0.98],
+                adaptive_hysteresis: 0.15,
+                history_days: 90,
+                history_days_min: 30,
             },
             regimes: Regimes::default(),
             features_timeframes: vec![Timeframe::M1, Timeframe::M15, Timeframe::H1, Timeframe::H4, Timeframe::D1, Timeframe::W1],
+            support_zones: SupportZones {
+                window_minutes: 1_440,
+                bucket_bps: 10,
+                quantile_ppm: 900_000,
+                zones_max: 5,
+                leave_bps: 10,
+            },
+            funding: Funding {
+                anomaly_z: 2.5,
+                anomaly_deviation_min: rate(1.5e-4),
+                change_max: rate(5e-4),
+                clear_z: 1.5,
+                deviation_z: 2.0,
+                scale_floor: 2e-5,
+                reversal_min: rate(5e-5),
+                reversal_minutes: 240,
+                high_volatility_quantile: 0.95,
+                minutes_min: 720,
+                hours_min: 168,
+                settlements_min: 21,
+            },
+            open_interest: OpenInterest { quadrant_interest_min: 0.005, quadrant_price_min: 0.0025, shock_drop: 0.03 },
         }
     }
 }

@@ -8,7 +8,11 @@
 //!                     │                              └▶ regime_episodes
 //!                     ├▶ liquidations, windows
 //!                     ├▶ cascades ◀ prices
-//!                     └▶ funding, open_interest
+//!                     ├▶ support_zones, zone_touches ◀ prices, marks
+//!                     └▶ quotes ─▶ basis
+//!                               ├▶ funding, funding_anomalies
+//!                               ├▶ open_interest ◀ bars;  oi_shocks ◀ cascades
+//!                               └▶ funding_spreads, open_interest_totals (by symbol)
 //! ```
 //!
 //! To add a view: one file with one function from collections to a collection, and one line here.
@@ -25,7 +29,10 @@ use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::models::Release;
 use crate::operators::{KnownAt, per_quantum};
-use crate::{bars, cascades, features, kline_checks, liquidations, quotes, volatility, volatility_regimes};
+use crate::{
+    bars, cascades, features, funding, funding_spreads, kline_checks, liquidations, oi_shocks, open_interest,
+    open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
+};
 use crate::{confirmations, drift, regime_episodes, regimes};
 
 /// A view: its changes, each instrument's on one worker.
@@ -56,6 +63,7 @@ pub fn build<'scope>(
 
     let base = base(ticks, clocks.clone(), config, names(), Arc::clone(counters));
     let bars = bars::bars(base.partials.clone(), base.klines.clone(), clocks.clone(), config, names());
+    let zones = support_zones::support_zones(&base, clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
@@ -64,8 +72,16 @@ pub fn build<'scope>(
     let confirmations = confirmations::confirmations(regimes.ballots, clocks.clone(), config, names());
     let drift = drift::drift(regimes.surprises, clocks.clone(), config);
     let seen = (confirmations.sightings, drift.sightings);
+    let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
+    let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
+    let open_interest = open_interest::open_interest(quotes.interest.clone(), bars.closed.clone(), clocks.clone(), config);
     Views {
         kline_checks: kline_checks::kline_checks(base.klines, bars.closed.clone(), clocks.clone(), config, names()),
+        funding_anomalies: funding.anomalies.concat(spreads.anomalies),
+        funding_spreads: spreads.rows,
+        open_interest_totals: open_interest_totals::open_interest_totals(quotes.interest, clocks.clone(), config, names()),
+        oi_shocks: oi_shocks::oi_shocks(open_interest.clone(), cascades.clone(), clocks.clone(), config),
+        basis: quotes.basis,
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
@@ -80,8 +96,10 @@ pub fn build<'scope>(
         drift: drift.drift,
         cascades,
         volatility,
-        funding: quotes.funding,
-        open_interest: quotes.open_interest,
+        support_zones: zones.zones,
+        zone_touches: zones.touches,
+        funding: funding.rows,
+        open_interest,
     }
 }
 

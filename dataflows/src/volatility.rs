@@ -3,11 +3,17 @@
 //! A row at the end of each closed minute. Close-to-close from 1m returns; Parkinson, Garman–Klass, Rogers–Satchell and
 //! Yang–Zhang from 15m bars (on 1m bars the bid-ask bounce and the few ticks bias them); EWMA of squared 1m returns. The regime is that of
 //! max(close-to-close, Parkinson) over 24 h, with hysteresis. Returns span adjacent minutes only: across an outage there is none.
+//! Beside it, from the 90 days before ([`history`]): how far that level is from its median, and how fast volatility decays.
+//!
+//! Boundaries are absolute, or the symbol's own quantiles (mode `adaptive`; absolute until there is enough history: 30 days' worth of
+//! samples). A day has one set of boundaries, from its midnight on, and the warm-up of its hysteresis over the day before uses the same.
 //!
 //! Finite memory: the EWMA and the hysteresis start afresh each UTC midnight from the day before it. A corrected bar corrects
-//! every row that depends on it.
+//! every row that depends on it; if it lies before midnight, that is also what the day after knows of the past.
 
-mod estimators;
+pub mod estimators;
+mod history;
+mod regimes;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,12 +22,15 @@ use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Filter;
 
-use crate::config::{Config, Volatility as Settings};
+use crate::config::{Config, Volatility as Settings, VolatilityMode};
 use crate::model::{Bar, Change, Clock, Estimators, InstrumentId, MINUTE_MS, Real, Timeframe, Volatility, VolatilityRegime};
 use crate::operators::{KnownAt, per_quantum, replace};
-use estimators::{Candle, garman_klass, parkinson, rogers_satchell, yang_zhang};
+use estimators::{Candle, close_to_close, garman_klass, parkinson, per_day, rogers_satchell, yang_zhang};
+use history::History;
+pub use regimes::next_regime;
 
 const DAY_MINUTES: i64 = 1_440;
+const HOUR_MINUTES: i64 = 60;
 const QUARTER_MINUTES: i64 = 15;
 /// Minutes of the day before midnight from which the recursions start (L in ANALYTICS.md).
 const WARM_UP_MINUTES: i64 = DAY_MINUTES;
@@ -37,20 +46,18 @@ pub fn volatility<'scope>(
     let mut by_instrument: FxHashMap<InstrumentId, Series> = FxHashMap::default();
     let bars = closed.inner.filter(|(bar, _, _)| matches!(bar.timeframe, Timeframe::M1 | Timeframe::M15));
     per_quantum(bars, clocks, "volatility", move |_known_at, mut bars: Vec<Change<Bar>>, _clocks, changes| {
-        // A correction is (old, −1) and (new, +1), in either order: take away before adding.
-        bars.sort_unstable_by_key(|(_, _, diff)| *diff);
-        let mut touched = Vec::new();
-        for (bar, _, diff) in &bars {
-            let series = by_instrument.entry(bar.instrument).or_default();
-            if series.dirty_from == CLEAN {
-                touched.push(bar.instrument);
+        // By time; a correction is (old, −1) and (new, +1), in either order: take away before adding.
+        bars.sort_unstable_by_key(|(bar, _, diff)| (bar.instrument, bar.ts + bar.timeframe.ms(), *diff));
+        for bars in bars.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
+            let id = bars[0].0.instrument;
+            let series = by_instrument.entry(id).or_default();
+            for (bar, _, diff) in bars {
+                if series.would_lose(bar) {
+                    series.make_rows(id, &settings, horizon_minutes, changes);
+                }
+                series.apply(bar, *diff, &settings);
             }
-            series.apply(bar, *diff);
-        }
-        for id in touched {
-            if let Some(series) = by_instrument.get_mut(&id) {
-                series.make_rows(id, &settings, horizon_minutes, changes);
-            }
+            series.make_rows(id, &settings, horizon_minutes, changes);
         }
     })
 }
@@ -67,7 +74,9 @@ struct Series {
     /// The earliest minute whose row may be wrong.
     dirty_from: i64,
     recursion: Recursion,
+    regimes: RegimeCounts,
     ranges: Option<(i64, Ranges, Ranges)>,
+    history: History,
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +87,16 @@ struct Minute {
     square: f64,
     /// max(close-to-close, Parkinson) over the 24 h that end with this minute. NaN: absent.
     level: f64,
+    /// What its row says.
+    regime: Option<VolatilityRegime>,
+}
+
+/// How many of the last 24 hours' minutes had each regime.
+#[derive(Clone, Copy, Default)]
+struct RegimeCounts {
+    /// The last minute that was counted.
+    at: i64,
+    minutes: [u32; 4],
 }
 
 /// What is carried from minute to minute of one day.
@@ -106,13 +125,20 @@ impl Default for Series {
             rows: BTreeMap::new(),
             dirty_from: CLEAN,
             recursion: Recursion::default(),
+            regimes: RegimeCounts::default(),
             ranges: None,
+            history: History::default(),
         }
     }
 }
 
 impl Series {
-    fn apply(&mut self, bar: &Bar, diff: isize) {
+    /// What rows that are not made yet depend on would have to go to make room for this bar: only in a quantum of days.
+    fn would_lose(&self, bar: &Bar) -> bool {
+        self.dirty_from < CLEAN && bar.ts.div_euclid(MINUTE_MS) >= self.dirty_from + KEEP_MINUTES - WARM_UP_MINUTES - DAY_MINUTES
+    }
+
+    fn apply(&mut self, bar: &Bar, diff: isize, settings: &Settings) {
         let minute = bar.ts.div_euclid(MINUTE_MS);
         if bar.timeframe == Timeframe::M15 {
             let quarter = minute.div_euclid(QUARTER_MINUTES);
@@ -125,7 +151,7 @@ impl Series {
             self.dirty_from = self.dirty_from.min(minute + QUARTER_MINUTES - 1); // it counts once it is over
             return;
         }
-        self.make_room(minute);
+        self.make_room(minute, settings);
         if let Some(slot) = self.place(minute).and_then(|at| self.minutes.get_mut(at)) {
             slot.close = if diff > 0 { bar.close.0 } else { 0 };
             self.dirty_from = self.dirty_from.min(minute);
@@ -136,11 +162,15 @@ impl Series {
         usize::try_from(minute - self.first).ok()
     }
 
-    fn make_room(&mut self, minute: i64) {
-        const ABSENT: Minute = Minute { close: 0, square: f64::NAN, level: f64::NAN };
+    fn make_room(&mut self, minute: i64, settings: &Settings) {
+        const ABSENT: Minute = Minute { close: 0, square: f64::NAN, level: f64::NAN, regime: None };
         let end = self.first + self.minutes.len() as i64;
         if self.minutes.is_empty() || minute - end > KEEP_MINUTES {
-            self.minutes.clear(); // silent for days: nothing of it counts any more
+            // Silent for days: nothing of it counts any more but what its last day came to.
+            if !self.minutes.is_empty() {
+                self.close_day((end - 1).div_euclid(DAY_MINUTES), settings);
+            }
+            self.minutes.clear();
             self.first = minute;
         }
         while minute < self.first && self.first + self.minutes.len() as i64 - minute <= KEEP_MINUTES {
@@ -182,19 +212,66 @@ impl Series {
         let hour = self.estimators(minute, 60, settings);
         let level = |e: Estimators| e.close_to_close.0.max(e.parkinson.map_or(0.0, |p| p.0));
         // Without a bar there is no row and no level, or the regime would depend on which minutes happened to be recomputed.
-        self.minutes[at].level = day.filter(|_| close > 0).map_or(f64::NAN, level);
-        self.recur(minute, settings);
+        let level = day.filter(|_| close > 0).map_or(f64::NAN, level);
+        self.minutes[at].level = level;
+        let baseline = self.history.before(minute.div_euclid(DAY_MINUTES), settings);
+        let bands = match baseline.boundaries.filter(|_| settings.mode == VolatilityMode::Adaptive) {
+            Some(own) => (own, settings.adaptive_hysteresis),
+            None => (settings.boundaries, settings.hysteresis),
+        };
+        self.recur(minute, settings, bands);
+        if (minute + 1) % HOUR_MINUTES == 0 {
+            self.history.set_sample(minute.div_euclid(HOUR_MINUTES), level, settings);
+        }
+        if (minute + 1) % DAY_MINUTES == 0 {
+            self.close_day(minute.div_euclid(DAY_MINUTES), settings);
+        }
         let enough = f64::from(self.recursion.squares) >= settings.ewma_half_life_minutes;
         let mean = self.recursion.weighted_squares / self.recursion.weights;
         let ewma = enough.then(|| Real((mean * DAY_MINUTES as f64).sqrt()));
-        let regime = self.recursion.regime.filter(|_| day.is_some());
+        let regime = self.recursion.regime.filter(|_| level.is_finite());
+        self.minutes[at].regime = regime;
+        let regime_share = self.regime_share(minute).filter(|_| regime.is_some());
+        let away = |median: f64| Real((level - median) / median);
+        let reversion_potential = baseline.median.filter(|&median| median > 0.0 && level.is_finite()).map(away);
+        let half_life_minutes = baseline.half_life_minutes;
         let is_empty = day.is_none() && hour.is_none() && ewma.is_none();
         let ts = (minute + 1) * MINUTE_MS;
-        (close > 0 && !is_empty).then_some(Volatility { instrument, ts, day, hour, ewma, regime })
+        let row = Volatility { instrument, ts, day, hour, ewma, regime, regime_share, reversion_potential, half_life_minutes };
+        (close > 0 && !is_empty).then_some(row)
+    }
+
+    /// The share of the minutes of the 24 h that end with `minute` and have a regime that has the same as it.
+    fn regime_share(&mut self, minute: i64) -> Option<Real> {
+        let (from, to) = (self.place(minute - DAY_MINUTES + 1).unwrap_or(0), self.place(minute)?);
+        let mut counts = self.regimes;
+        if counts.at + 1 == minute {
+            let gone = self.place(minute - DAY_MINUTES).and_then(|gone| self.minutes[gone].regime);
+            gone.into_iter().for_each(|regime| counts.minutes[regime as usize] -= 1);
+            self.minutes[to].regime.into_iter().for_each(|regime| counts.minutes[regime as usize] += 1);
+        } else {
+            counts.minutes = [0; 4];
+            let regimes = self.minutes.range(from..=to).filter_map(|slot| slot.regime);
+            regimes.for_each(|regime| counts.minutes[regime as usize] += 1);
+        }
+        counts.at = minute;
+        self.regimes = counts;
+        let same = counts.minutes[self.minutes[to].regime? as usize];
+        Some(Real(f64::from(same) / f64::from(counts.minutes.iter().sum::<u32>())))
+    }
+
+    /// What a UTC day came to, as far as its minutes are there.
+    fn close_day(&mut self, day: i64, settings: &Settings) {
+        let from = self.place(day * DAY_MINUTES).unwrap_or(0);
+        let to = self.place((day + 1) * DAY_MINUTES).unwrap_or(0).min(self.minutes.len());
+        let squares = || self.minutes.range(from.min(to)..to).map(|slot| slot.square).filter(|square| square.is_finite());
+        let enough = squares().count() as f64 >= settings.coverage_min * DAY_MINUTES as f64;
+        let variance = close_to_close(squares()).filter(|_| enough).map_or(f64::NAN, |mean| mean * DAY_MINUTES as f64);
+        self.history.set_variance(day, variance, settings);
     }
 
     /// Takes `minute` into the recursions; after a correction or a change of day, from the warm-up before midnight.
-    fn recur(&mut self, minute: i64, settings: &Settings) {
+    fn recur(&mut self, minute: i64, settings: &Settings, (boundaries, hysteresis): ([f64; 3], f64)) {
         let midnight = minute.div_euclid(DAY_MINUTES) * DAY_MINUTES;
         let goes_on = self.recursion.at + 1 == minute && minute != midnight;
         let start = if goes_on { minute } else { (midnight - WARM_UP_MINUTES).max(self.first) };
@@ -210,7 +287,7 @@ impl Series {
                 recursion.squares += 1;
             }
             if slot.level.is_finite() {
-                recursion.regime = Some(next_regime(recursion.regime, slot.level, settings));
+                recursion.regime = Some(next_regime(recursion.regime, slot.level, &boundaries, hysteresis));
             }
         }
         recursion.at = minute;
@@ -221,13 +298,12 @@ impl Series {
     fn estimators(&mut self, minute: i64, window: i64, settings: &Settings) -> Option<Estimators> {
         let to = self.place(minute)?;
         let from = (to + 1).saturating_sub(window as usize);
-        let squares = self.minutes.range(from..=to).map(|slot| slot.square).filter(|square| square.is_finite());
-        let (count, sum) = squares.fold((0u32, 0.0), |(count, sum), square| (count + 1, sum + square));
-        if f64::from(count) < settings.coverage_min * window as f64 {
+        let squares = || self.minutes.range(from..=to).map(|slot| slot.square).filter(|square| square.is_finite());
+        if (squares().count() as f64) < settings.coverage_min * window as f64 {
             return None;
         }
+        let close_to_close = Real(per_day(close_to_close(squares())?, 1.0)?);
         let [parkinson, garman_klass, rogers_satchell, yang_zhang] = self.ranges(minute, window, settings);
-        let close_to_close = Real((sum / f64::from(count) * DAY_MINUTES as f64).sqrt());
         Some(Estimators { close_to_close, parkinson, garman_klass, rogers_satchell, yang_zhang })
     }
 
@@ -250,7 +326,7 @@ impl Series {
         if (candles.len() as f64) < settings.coverage_min * count as f64 {
             return [None; 4];
         }
-        let per_day = |variance: f64| (variance >= 0.0).then(|| Real((variance * (DAY_MINUTES / QUARTER_MINUTES) as f64).sqrt()));
+        let per_day = |variance: f64| per_day(variance, QUARTER_MINUTES as f64).map(Real);
         let plain: Vec<Candle> = candles.iter().map(|(candle, _)| *candle).collect();
         [
             per_day(parkinson(&plain)),
@@ -259,15 +335,4 @@ impl Series {
             yang_zhang(&candles).and_then(per_day),
         ]
     }
-}
-
-/// A regime is left only when the level is beyond its boundary by the hysteresis fraction; several steps are one change.
-fn next_regime(regime: Option<VolatilityRegime>, level: f64, settings: &Settings) -> VolatilityRegime {
-    use VolatilityRegime::{Explosive, Extreme, HighVol, Stable};
-    const REGIMES: [VolatilityRegime; 4] = [Stable, HighVol, Explosive, Extreme];
-    let class = |scale: f64| settings.boundaries.iter().filter(|&&boundary| level > boundary * scale).count();
-    let Some(regime) = regime else { return REGIMES[class(1.0)] };
-    let current = REGIMES.iter().position(|&r| r == regime).unwrap_or(0); // always there
-    let (at_least, at_most) = (class(1.0 + settings.hysteresis), class(1.0 - settings.hysteresis));
-    REGIMES[current.clamp(at_least, at_most)]
 }

@@ -1,9 +1,9 @@
 //! Cascades as events.
 
 use alerts::{CascadeFacts, Event};
-use dataflows::model::{Cascade, Coverage, Instruments, SideBias};
+use dataflows::model::{Cascade, Instruments, SideBias};
 
-use super::{Announced, severity};
+use super::{Announced, coverage, severity};
 
 impl Announced for Cascade {
     fn onset(&self) -> i64 {
@@ -34,11 +34,7 @@ impl Announced for Cascade {
             severity: self.severity.0,
             severity_label: severity(self.severity_label),
             price_move_bps: self.price_move_bps.map(|bps| bps.0),
-            coverage: match self.coverage {
-                Coverage::Full => alerts::Coverage::Full,
-                Coverage::Sampled1s => alerts::Coverage::Sampled1s,
-                Coverage::Partial => alerts::Coverage::Partial,
-            },
+            coverage: coverage(self.coverage),
         }))
     }
 }

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use alerts::{Event, Status};
-use dataflows::model::{Change, Changes, Instruments, Severity};
+use dataflows::model::{Change, Changes, Coverage, Instruments, Severity};
 
 use crate::store::Quantum;
 use crate::store::edge::{AlertRow, EdgeRow};
 
+mod funding;
 mod liquidations;
+mod support_zones;
 mod volatility;
 
 /// A view's row that speaks of an episode: something that begins, may grow graver, and ends.
@@ -58,6 +60,9 @@ impl Announcer {
             match changes {
                 Changes::Cascades(changes) => self.tell(changes, &mut rows),
                 Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
+                Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
+                Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
+                Changes::OiShocks(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }
@@ -114,6 +119,14 @@ fn severity(severity: Severity) -> alerts::Severity {
         Severity::Info => alerts::Severity::Info,
         Severity::Warning => alerts::Severity::Warning,
         Severity::Critical => alerts::Severity::Critical,
+    }
+}
+
+fn coverage(coverage: Coverage) -> alerts::Coverage {
+    match coverage {
+        Coverage::Full => alerts::Coverage::Full,
+        Coverage::Sampled1s => alerts::Coverage::Sampled1s,
+        Coverage::Partial => alerts::Coverage::Partial,
     }
 }
 

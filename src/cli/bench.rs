@@ -21,6 +21,8 @@ use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
 use crate::simulate::dense_corpus;
 use crate::store::{Mode, Store};
 
+mod scale;
+
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -34,6 +36,8 @@ enum What {
     Parse(Corpus),
     /// The whole dataflow per worker count, store off and on.
     Pipeline(PipelineArgs),
+    /// Cost per event from few symbols to many, and resident memory of many symbols for a day.
+    Scale(scale::ScaleArgs),
     /// Rows into the embedded store.
     Store {
         /// How many.
@@ -106,6 +110,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Parse(corpus) => parse(&corpus)?,
         What::Pipeline(args) => pipeline(&args).await?,
+        What::Scale(args) => scale::run(&args).await?,
         What::Store { rows, json } => store(rows, json).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::{print, print_json, report};
-use crate::app::{Pace, Pipeline, Summary};
+use super::{market, print, print_json, report};
+use crate::app::{Pace, Pipeline, Summary, settings};
 use crate::config::{Config, Webhook};
-use crate::simulate::{Batches, Settings, Truth};
+use crate::simulate::Settings;
 use crate::store::{Mode, Store};
 
 mod found;
@@ -19,9 +19,6 @@ mod receiver;
 
 use found::Found;
 use receiver::Receiver;
-
-/// Frames pushed at once.
-const FRAMES_PER_BATCH: usize = 8_192;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -52,7 +49,7 @@ pub struct DemoArgs {
 /// If the store can't be opened or the pipeline fails.
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let settings = Settings { seed: args.seed, symbols: args.symbols, minutes: args.days * 1_440, ..Settings::default() };
+    let simulated = Settings { seed: args.seed, symbols: args.symbols, minutes: args.days * 1_440, ..Settings::default() };
     let mut config: Config =
         toml::from_str(include_str!("../../config/demo.toml")).context("reading the demo's configuration")?;
     config.engine.workers = args.workers;
@@ -70,12 +67,16 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     }];
     eprintln!("simulating {} symbols × {} days on 2 venues, seed {} …", args.symbols, args.days, args.seed);
     let pipeline = Pipeline::start(&config, Pace::Replay, Some(&store), true)?;
-    let simulated = Instant::now();
-    let (pipeline, truth, frames) = tokio::task::spawn_blocking(move || simulate(settings, pipeline)).await??;
+    let begun = Instant::now();
+    let bar = report::progress(simulated.minutes.unsigned_abs(), market::PROGRESS);
+    let pushing = bar.clone();
+    let (pipeline, truth, frames) =
+        tokio::task::spawn_blocking(move || market::push(simulated, pipeline, |minute| pushing.set_position(minute))).await??;
+    bar.finish_and_clear();
     let summary = pipeline.finish().await?;
-    let seconds = simulated.elapsed();
+    let seconds = begun.elapsed();
 
-    let found = Found::read(&store, &truth).await?;
+    let found = Found::read(&store, &truth, &settings(&config, Pace::Replay).views.cascades).await?;
     store.close().await?;
     let verified = receiver.stop().await;
     if args.json {
@@ -89,23 +90,6 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn simulate(settings: Settings, mut pipeline: Pipeline) -> anyhow::Result<(Pipeline, Truth, u64)> {
-    let begin_ms = settings.start_ms;
-    let bar = report::progress(settings.minutes.unsigned_abs(), "{bar:40} {percent} % of the market's minutes {eta}");
-    let mut market = Batches::new(settings, FRAMES_PER_BATCH)?;
-    let mut frames = 0;
-    while let Some(batch) = market.next() {
-        let batch = batch.context("simulating")?;
-        frames += batch.frames.len() as u64;
-        bar.set_position((market.now_ms() - begin_ms).unsigned_abs() / 60_000);
-        if !pipeline.input.push(batch) || pipeline.has_failed() {
-            break; // finishing says why
-        }
-    }
-    bar.finish_and_clear();
-    Ok((pipeline, market.truth(), frames))
-}
-
 fn closing(
     args: &DemoArgs,
     summary: &Summary,
@@ -115,7 +99,7 @@ fn closing(
     webhook: &receiver::Verified,
 ) -> String {
     let sent: u64 = summary.kept.events.values().sum();
-    let accounts = &summary.accounts;
+    let (accounts, cascades) = (&summary.accounts, &found.cascades);
     let fates = ["used", "skipped", "rejected"].map(|fate| report::grouped(accounts.total(fate)));
     let mut rows = vec![
         vec![
@@ -139,10 +123,11 @@ fn closing(
         ],
         vec![
             "cascades".into(),
-            format!("{} of {}", found.cascades_found, found.cascades_simulated),
+            format!("{} of {}", cascades.found, cascades.planted),
             format!(
-                "simulated ones that crossed the 5m threshold; {} of {} found 5m cascades are simulated ones",
-                found.cascades_true, found.cascades_5m
+                "simulated ones of at least twice the 5m threshold; {} of {} found 5m cascades are simulated ones",
+                cascades.right,
+                cascades.right + cascades.doubtful + cascades.wrong
             ),
         ],
     ];

@@ -4,6 +4,8 @@ pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod dump;
+pub mod evaluate;
+mod market;
 pub mod migrate;
 pub mod mock_venue;
 pub mod query;
@@ -59,6 +61,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Serve recorded frames over the venues' own WebSocket protocol, with faults on demand.
     MockVenue(mock_venue::MockVenueArgs),
+    /// How much of simulated markets' truth is found: cascades, delays, regimes, funding, beside the targets.
+    Evaluate(evaluate::EvaluateArgs),
     /// Write a regime-switching market in the venues' wire format, with the truth beside it.
     Simulate(simulate::SimulateArgs),
     /// SQL against the store, also while a run has it open.
@@ -90,6 +94,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::MockVenue(args) => mock_venue::run(args).await,
         Command::Record(args) => record::run(args).await,
         Command::Replay(args) => replay::run(args).await,
+        Command::Evaluate(args) => evaluate::run(args).await,
         Command::Simulate(args) => simulate::run(args),
         Command::Query(args) => query::run(args).await,
         Command::Dump(args) => dump::run(args).await,

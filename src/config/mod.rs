@@ -53,6 +53,10 @@ pub struct Time {
     /// Late events inside it correct the views; older ones are only listed.
     #[schemars(range(max = 604_800_000))]
     pub correction_horizon_ms: u64,
+    /// What a venue says later than another by more than this is left out of the views across venues. Not less than
+    /// `correction_horizon_ms`.
+    #[schemars(range(max = 604_800_000))]
+    pub venue_lag_ms_max: u64,
     /// Events whose time is further than this from their arrival are refused. 0 turns the check off (for replaying old
     /// frames live).
     #[schemars(range(max = 31_536_000_000u64))]
@@ -70,6 +74,7 @@ impl Default for Time {
             lateness_ms: 2_000,
             idle_ms: 10_000,
             correction_horizon_ms: 7_200_000,
+            venue_lag_ms_max: 14_400_000,
             skew_ms_max: 86_400_000,
             ahead_ms_max: 60_000,
         }
@@ -129,15 +134,32 @@ pub struct Views {
     /// Open bars are published when this much knowledge time has passed. Closed ones at once.
     #[schemars(range(min = 10, max = 3_600_000))]
     pub open_bars_every_ms: u64,
+    /// Time frames whose closed bars have features, which models read: `1m`, `5m`, `15m`, `1h`, `4h`, `1d`, `1w`.
+    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
+    pub features_timeframes: Vec<String>,
     /// Liquidation cascades.
     pub cascades: Cascades,
     /// Volatility regimes.
     pub volatility: Volatility,
+    /// Support zones.
+    pub support_zones: SupportZones,
+    /// Funding anomalies.
+    pub funding: Funding,
+    /// Open interest.
+    pub open_interest: OpenInterest,
 }
 
 impl Default for Views {
     fn default() -> Self {
-        Self { open_bars_every_ms: 1_000, cascades: Cascades::default(), volatility: Volatility::default() }
+        Self {
+            open_bars_every_ms: 1_000,
+            features_timeframes: ["1m", "15m", "1h", "4h", "1d", "1w"].map(str::to_owned).into(),
+            cascades: Cascades::default(),
+            volatility: Volatility::default(),
+            support_zones: SupportZones::default(),
+            funding: Funding::default(),
+            open_interest: OpenInterest::default(),
+        }
     }
 }
 
@@ -187,6 +209,8 @@ pub struct Threshold {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Volatility {
+    /// `absolute`: the same boundaries for all symbols. `adaptive`: quantiles of the symbol's own past levels, once enough of it is known.
+    pub mode: VolatilityMode,
     /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE, fractions per day.
     #[schemars(inner(range(min = 0.0001, max = 10.0)))]
     pub boundaries: [f64; 3],
@@ -199,11 +223,151 @@ pub struct Volatility {
     /// A window with less than this share of its bars has no estimate.
     #[schemars(range(min = 0.01, max = 1.0))]
     pub coverage_min: f64,
+    /// In mode `adaptive`: the shares of past levels below the upper bounds of STABLE, HIGH_VOL and EXPLOSIVE.
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
+    pub quantiles: [f64; 3],
+    /// As `hysteresis`, in mode `adaptive`.
+    #[schemars(range(min = 0.0, max = 0.5))]
+    pub adaptive_hysteresis: f64,
+    /// Complete UTC days that quantiles, the median and the half-life are taken from.
+    #[schemars(range(min = 2, max = 366))]
+    pub history_days: u64,
+    /// Days' worth of samples that must be there before they say anything.
+    #[schemars(range(min = 1, max = 366))]
+    pub history_days_min: u64,
 }
 
 impl Default for Volatility {
     fn default() -> Self {
-        Self { boundaries: [0.01, 0.05, 0.10], hysteresis: 0.10, ewma_half_life_minutes: 360.0, coverage_min: 0.8 }
+        Self {
+            mode: VolatilityMode::Absolute,
+            boundaries: [0.01, 0.05, 0.10],
+            hysteresis: 0.10,
+            ewma_half_life_minutes: 360.0,
+            coverage_min: 0.8,
+            quantiles: [0.25, 0.85, 0.98],
+            adaptive_hysteresis: 0.15,
+            history_days: 90,
+            history_days_min: 30,
+        }
+    }
+}
+
+/// Whose boundaries tell volatility regimes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum VolatilityMode {
+    Absolute,
+    Adaptive,
+}
+
+/// Support zones: price ranges in which much was liquidated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SupportZones {
+    /// The trailing window, hours.
+    #[schemars(range(min = 1, max = 168))]
+    pub window_hours: u32,
+    /// Width of a price bucket, basis points.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub bucket_bps: u32,
+    /// Buckets above this quantile of those that hold anything make zones.
+    #[schemars(range(min = 0.0, max = 0.999))]
+    pub quantile: f64,
+    /// So many zones of a symbol and side are kept, those with the most notional.
+    #[schemars(range(min = 1, max = 100))]
+    pub zones_max: usize,
+    /// The price has left a zone at this distance from its edge, basis points.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub leave_bps: u32,
+}
+
+impl Default for SupportZones {
+    fn default() -> Self {
+        Self { window_hours: 24, bucket_bps: 10, quantile: 0.9, zones_max: 5, leave_bps: 10 }
+    }
+}
+
+/// When funding is unusual. Rates are per 8 h, as fractions (0.0001 is one basis point).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Funding {
+    /// An anomaly has a |z| against 30 days above this.
+    #[schemars(range(min = 0.1, max = 100.0))]
+    pub anomaly_z: f64,
+    /// And is at least this far from the median of the 30 days.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub anomaly_deviation_min: f64,
+    /// Or the rate has changed within an hour by more than this.
+    #[schemars(range(min = 0.000_000_1, max = 1.0))]
+    pub change_max: f64,
+    /// An anomaly is over when |z| is below this.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub clear_z: f64,
+    /// A |z| against 24 h above this is noted, without an alert.
+    #[schemars(range(min = 0.1, max = 100.0))]
+    pub deviation_z: f64,
+    /// No z-score is taken against a smaller deviation.
+    #[schemars(range(min = 0.000_000_1, max = 1.0))]
+    pub scale_floor: f64,
+    /// A reversal is from beyond this on one side to beyond it on the other.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub reversal_min: f64,
+    /// For so long, without a break.
+    #[schemars(range(min = 1, max = 10_080))]
+    pub reversal_minutes: u64,
+    /// Volatility above this quantile of its 30 days is high.
+    #[schemars(range(min = 0.5, max = 1.0))]
+    pub high_volatility_quantile: f64,
+    /// A baseline of 24 h has at least so many minutes.
+    #[schemars(range(min = 2, max = 1_440))]
+    pub minutes_min: u64,
+    /// A baseline of 30 days has at least so many hours.
+    #[schemars(range(min = 2, max = 720))]
+    pub hours_min: u64,
+    /// A baseline of settled rates has at least so many settlements.
+    #[schemars(range(min = 2, max = 720))]
+    pub settlements_min: u64,
+}
+
+impl Default for Funding {
+    fn default() -> Self {
+        Self {
+            anomaly_z: 2.5,
+            anomaly_deviation_min: 0.000_15,
+            change_max: 0.000_5,
+            clear_z: 1.5,
+            deviation_z: 2.0,
+            scale_floor: 0.000_02,
+            reversal_min: 0.000_05,
+            reversal_minutes: 240,
+            high_volatility_quantile: 0.95,
+            minutes_min: 720,
+            hours_min: 168,
+            settlements_min: 21,
+        }
+    }
+}
+
+/// Open interest: quadrants of an hour, and shocks. Fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OpenInterest {
+    /// An hour's change of open interest below it is none.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub quadrant_interest_min: f64,
+    /// An hour's change of the price below it is none.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub quadrant_price_min: f64,
+    /// A fall within 5 minutes by at least this, during a cascade, is a shock.
+    #[schemars(range(min = 0.001, max = 1.0))]
+    pub shock_drop: f64,
+}
+
+impl Default for OpenInterest {
+    fn default() -> Self {
+        Self { quadrant_interest_min: 0.005, quadrant_price_min: 0.002_5, shock_drop: 0.03 }
     }
 }
 

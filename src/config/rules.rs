@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::document::{Places, suggestion};
-use super::{Config, Feed, Store, Webhook, redact};
+use super::{Config, Feed, Funding, Store, Volatility, Webhook, redact};
 
 const BINANCE_STREAMS: [&str; 6] = ["trades", "aggTrades", "klines", "mark", "liquidations", "open_interest"];
 const BYBIT_STREAMS: [&str; 6] = ["trades", "klines", "tickers", "mark", "open_interest", "liquidations"];
@@ -23,6 +23,8 @@ const BYBIT: FeedRules = FeedRules { key: "feeds.bybit_linear", streams: &BYBIT_
 pub fn check(config: &Config, places: &mut Places) {
     time(config, places);
     boundaries(config.views.volatility.boundaries, config.views.volatility.hysteresis, places);
+    history(&config.views.volatility, places);
+    funding(&config.views.funding, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
     let feeds = [(BINANCE, &config.feeds.binance_usdm), (BYBIT, &config.feeds.bybit_linear)];
@@ -50,6 +52,27 @@ fn boundaries(bounds: [f64; 3], hysteresis: f64, places: &mut Places) {
     } else if bounds.windows(2).any(|w| w[0] * (1.0 + hysteresis) >= w[1] * (1.0 - hysteresis)) {
         let message = format!("the bands of {bounds:?} overlap at a hysteresis of {hysteresis}");
         places.warning(KEY, message, "a regime between them is hard to enter: spread them or lower the hysteresis");
+    }
+}
+
+fn history(volatility: &Volatility, places: &mut Places) {
+    let Volatility { quantiles, history_days, history_days_min, .. } = volatility;
+    if !quantiles.windows(2).all(|w| w[0] < w[1]) {
+        let hint = "give the shares below the upper bounds of STABLE, HIGH_VOL, EXPLOSIVE in order";
+        places.error("views.volatility.quantiles", format!("{quantiles:?} does not rise"), hint);
+    }
+    if history_days_min > history_days {
+        let message = format!("{history_days_min} is above history_days, {history_days}");
+        places.error("views.volatility.history_days_min", message, "more days than are remembered can't be there: lower it");
+    }
+}
+
+fn funding(funding: &Funding, places: &mut Places) {
+    for (key, limit) in [("anomaly_z", funding.anomaly_z), ("deviation_z", funding.deviation_z)] {
+        if funding.clear_z > limit {
+            let message = format!("{} is above {key}, {limit}", funding.clear_z);
+            places.error("views.funding.clear_z", message, "what has begun would be over at once: lower it");
+        }
     }
 }
 

@@ -82,12 +82,12 @@ impl Feed {
         match &mut self.text {
             Text::Binance(text) => {
                 if let Some(largest) = forced.iter().max_by_key(|f| f.notional()) {
-                    shown = Shown { count: 1, notional: largest.notional() };
                     // The order's limit lies beyond the fill, where the market would have had to go.
                     let beyond = 1.0 + self.wire.between(0.001, 0.005) * if largest.long { -1.0 } else { 1.0 };
                     let limit = ((largest.ticks as f64 * beyond) as i64).max(1);
                     let sent = (now + 1) * 1_000 + self.wire.delay_ms(10);
                     let recv = self.wire.recv_ns(LIQUIDATIONS, sent);
+                    shown.add(1, largest.notional(), recv);
                     arrivals.push(recv, BINANCE, |out| text.force_order(out, sent, largest, limit));
                 }
             }
@@ -100,10 +100,9 @@ impl Feed {
                         batch.push(Forced { ticks: bankruptcy, ..*one });
                     }
                     if !batch.is_empty() {
-                        shown.count += batch.len() as u64;
-                        shown.notional += batch.iter().map(Forced::notional).sum::<i128>();
                         let sent = half + 500 + self.wire.delay_ms(10);
                         let recv = self.wire.recv_ns(LIQUIDATIONS, sent);
+                        shown.add(batch.len(), batch.iter().map(Forced::notional).sum(), recv);
                         arrivals.push(recv, BYBIT, |out| text.all_liquidation(out, sent, batch));
                     }
                 }

@@ -3,11 +3,16 @@
 //! rate = P̄ + clamp(interest − P̄, ±5 bp), interest 1 bp per 8 h, P̄ the mean of the premium weighted by its place in the
 //! interval (1, 2, 3, …), the whole inside ±3 %: the venues' published rule. Settlements at 00:00, 08:00, 16:00 UTC.
 
+use super::path::{PREMIUM_MEAN, PREMIUM_TAU_SECS};
+use super::schedule::PlannedEpisode;
+
 /// Seconds between settlements.
 pub(super) const INTERVAL_SECS: i64 = 8 * 3_600;
 const INTEREST: f64 = 1e-4;
 const CLAMP: f64 = 5e-4;
 const CAP: f64 = 0.03;
+/// A rate this far from the usual one is extreme (ANALYTICS.md, "Anomaly").
+const EXTREME: f64 = 1.5e-4;
 
 /// The rate per 8 h that a mean premium settles at.
 pub(super) fn rate(mean_premium: f64) -> f64 {
@@ -50,9 +55,40 @@ impl Meter {
     }
 }
 
+/// The first and the last second at which the rate that follows from an episode's premium alone, noise aside, is extreme.
+pub(super) fn felt(episode: &PlannedEpisode) -> Option<(i64, i64)> {
+    let mut meter = Meter::default();
+    let mut premium = PREMIUM_MEAN;
+    let mut felt: Option<(i64, i64)> = None;
+    let begin = next_settlement(episode.from) - INTERVAL_SECS;
+    for now in begin..next_settlement(episode.to) + INTERVAL_SECS {
+        meter.settle(now);
+        let target = if (episode.from..episode.to).contains(&now) { episode.premium } else { PREMIUM_MEAN };
+        premium += (target - premium) / PREMIUM_TAU_SECS;
+        meter.second(now, premium);
+        if (meter.predicted() - INTEREST).abs() >= EXTREME {
+            felt = Some((felt.map_or(now, |(from, _)| from), now));
+        }
+    }
+    felt
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_episode_is_felt_soon_after_it_begins_and_until_its_interval_is_settled() {
+        let hour = 3_600;
+        let at = |from: i64, to: i64, premium| felt(&PlannedEpisode { from: from * hour, to: to * hour, premium }).unwrap();
+        let (from, to) = at(8, 13, 0.003);
+        assert!((8 * hour..8 * hour + 600).contains(&from), "the premium is at 6.5 bp after five minutes: {from}");
+        assert_eq!(to, 16 * hour - 1);
+        let (from, _) = at(14, 20, 0.003);
+        assert!((14 * hour + 1_800..16 * hour).contains(&from), "six hours of the usual premium weigh against it: {from}");
+        assert_eq!(felt(&PlannedEpisode { from: 0, to: hour, premium: 0.0004 }), None, "inside the clamp");
+    }
 
     fn check(premium: f64, expected: f64) {
         assert!((rate(premium) - expected).abs() < 1e-12, "premium {premium}: {} instead of {expected}", rate(premium));

@@ -140,11 +140,16 @@ impl Simulation {
                 open_interest_drop: rounded(burst.interest_cut, 9),
                 venues: symbol.desks.iter().map(|desk| to_cents(&desk.tally.bursts[number])).collect(),
             }));
-            truth.funding_episodes.extend(symbol.path.episodes.iter().map(|episode| FundingEpisode {
-                symbol: symbol.listing.canonical(),
-                from_ts: episode.from * 1_000,
-                to_ts: episode.to * 1_000,
-                rate_8h: rounded(funding::rate(episode.premium), 9),
+            truth.funding_episodes.extend(symbol.path.episodes.iter().map(|episode| {
+                let felt = funding::felt(episode);
+                FundingEpisode {
+                    symbol: symbol.listing.canonical(),
+                    from_ts: episode.from * 1_000,
+                    to_ts: episode.to * 1_000,
+                    rate_8h: rounded(funding::rate(episode.premium), 9),
+                    felt_from_ts: felt.map(|(from, _)| from * 1_000),
+                    felt_to_ts: felt.map(|(_, to)| to * 1_000),
+                }
             }));
         }
         truth

@@ -10,9 +10,9 @@ use super::listing::Listing;
 use super::regimes::{MARKET, OWN_FACTOR, OwnChain};
 use super::schedule::{self, PlannedBurst, PlannedEpisode};
 
-const PREMIUM_TAU_SECS: f64 = 1_200.0;
+pub(super) const PREMIUM_TAU_SECS: f64 = 1_200.0;
 const PREMIUM_DEVIATION: f64 = 2.5e-4;
-const PREMIUM_MEAN: f64 = 0.5e-4;
+pub(super) const PREMIUM_MEAN: f64 = 0.5e-4;
 const INTEREST_TAU_SECS: f64 = 43_200.0;
 /// Deviation of log open interest per √s.
 const INTEREST_DEVIATION: f64 = 4e-5;

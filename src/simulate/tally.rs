@@ -15,6 +15,17 @@ pub(super) struct Shown {
     pub(super) count: u64,
     /// Ticks × steps.
     pub(super) notional: i128,
+    /// The frames that showed it, in order of arrival: each one's ticks × steps, and when it arrives. Unused ones are empty.
+    pub(super) frames: [(i128, i64); 2],
+}
+
+impl Shown {
+    /// Takes in a frame with `count` liquidations that arrives at `recv_ns`.
+    pub(super) fn add(&mut self, count: usize, notional: i128, recv_ns: i64) {
+        self.frames[usize::from(self.count > 0)] = (notional, recv_ns);
+        self.count += count as u64;
+        self.notional += notional;
+    }
 }
 
 /// One venue's cascades of a symbol.
@@ -38,6 +49,7 @@ impl Tally {
             realised_count: 0,
             peak_5m_notional_usd: 0.0,
             crossed_5m_ts: None,
+            crossed_5m_recv_ns: None,
             last_event_ts: None,
         };
         Self { venue, unit_usd, window: VecDeque::new(), total: 0, bursts: vec![nothing; bursts] }
@@ -48,6 +60,7 @@ impl Tally {
         while self.window.front().is_some_and(|&(second, _)| second <= now - WINDOW_SECS) {
             self.total -= self.window.pop_front().map_or(0, |(_, notional)| notional);
         }
+        let before = self.total;
         if shown.count > 0 {
             self.window.push_back((now, shown.notional));
             self.total += shown.notional;
@@ -66,6 +79,8 @@ impl Tally {
         burst.peak_5m_notional_usd = burst.peak_5m_notional_usd.max(total);
         if total > THRESHOLD_5M_USD && burst.crossed_5m_ts.is_none() {
             burst.crossed_5m_ts = Some(now * 1_000);
+            let crosses = (before + shown.frames[0].0) as f64 * self.unit_usd > THRESHOLD_5M_USD;
+            burst.crossed_5m_recv_ns = Some(shown.frames[usize::from(!crosses)].1);
         }
     }
 }

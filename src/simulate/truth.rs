@@ -81,6 +81,8 @@ pub struct BurstAtVenue {
     pub peak_5m_notional_usd: f64,
     /// The first event second of that time at which that total exceeded 250,000 USD.
     pub crossed_5m_ts: Option<i64>,
+    /// When the frame arrived that made it exceed, ns since the epoch.
+    pub crossed_5m_recv_ns: Option<i64>,
     /// The cascade's last own liquidation.
     pub last_event_ts: Option<i64>,
 }
@@ -96,6 +98,21 @@ pub struct FundingEpisode {
     pub to_ts: i64,
     /// The rate per 8 h that its premium would settle at.
     pub rate_8h: f64,
+    /// When the predicted rate that follows from its premium alone, noise aside, is first 1.5 bp per 8 h off the usual one.
+    pub felt_from_ts: Option<i64>,
+    /// When it is so for the last time: the premium comes back slowly, and a rate remembers it until it is settled.
+    pub felt_to_ts: Option<i64>,
+}
+
+impl Burst {
+    /// The part of its push on the index price that falls into [`from_ts`, `to_ts`), as a log return.
+    #[must_use]
+    pub fn pushed(&self, from_ts: i64, to_ts: i64) -> f64 {
+        // Front-loaded: after a share x of its time, 1 − (1 − x)² of it has come.
+        let length = (self.end_ts - self.onset_ts).max(1) as f64;
+        let come = |ts: i64| 1.0 - (1.0 - ((ts - self.onset_ts) as f64 / length).clamp(0.0, 1.0)).powi(2);
+        self.log_price_move * (come(to_ts) - come(from_ts))
+    }
 }
 
 /// Cuts a number to so many decimals: what is written is then read back exactly, whatever the JSON reader.
@@ -139,7 +156,7 @@ impl Truth {
     /// # Errors
     /// The writer's.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
-        let header = Line::Header { version: 1, settings: self.settings.clone() };
+        let header = Line::Header { version: 2, settings: self.settings.clone() };
         let regimes = self.regimes.iter().cloned().map(Line::Regime);
         let bursts = self.bursts.iter().cloned().map(Line::Burst);
         let episodes = self.funding_episodes.iter().cloned().map(Line::FundingEpisode);

@@ -3,8 +3,12 @@
 //! All money is USD, all times are UTC ms, volatilities are fractions per day. The numbers must be finite.
 
 mod cascade;
+mod funding;
+mod support_zone;
 mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
+pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
+pub use support_zone::{ZoneSide, ZoneTouchFacts};
 pub use volatility::{Regime, VolatilityFacts};

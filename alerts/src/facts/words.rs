@@ -30,6 +30,13 @@ pub(super) fn usd(amount: f64) -> String {
     format!("{sign}${scaled:.digits$}{}", UNITS[unit])
 }
 
+/// Six significant digits, all those before the point, no zeros at the end: `61234.5`, `0.0000123457`.
+pub(super) fn price(price: f64) -> String {
+    let magnitude = if price > 0.0 { price.log10().floor() as i32 } else { 0 };
+    let text = format!("{price:.digits$}", digits = (5 - magnitude).clamp(0, 12) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 pub(super) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }
@@ -59,6 +66,17 @@ mod tests {
         check(19_160_000_000.0, "$19.2B");
         check(-2_500.0, "-$2.50k");
         check(5e18, "$5000000T");
+    }
+
+    #[test]
+    fn prices_have_six_digits() {
+        let check = |amount, text: &str| assert_eq!(price(amount), text);
+        check(61_234.567_89, "61234.6");
+        check(1_234_567.8, "1234568");
+        check(100.0, "100");
+        check(0.000_012_345_67, "0.0000123457");
+        check(1e-12, "0.000000000001");
+        check(0.0, "0");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::time::{DAY_MS, HOUR_MS};
+
 /// An exchange's market segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +88,23 @@ impl Instrument {
     pub fn base(&self) -> &str {
         self.symbol.split('-').next().unwrap_or(&self.symbol)
     }
+
+    /// When a dated future (`BTC-USDT-250926`) expires: 08:00 UTC of its day, as all venues have it. UTC ms. `None` for the rest.
+    #[must_use]
+    pub fn expiry_ms(&self) -> Option<i64> {
+        let date = self.symbol.rsplit('-').next().filter(|last| last.len() == 6)?;
+        let part = |at: usize| date.get(at..at + 2)?.parse::<i64>().ok();
+        let (year, month, day) = (2_000 + part(0)?, part(2)?, part(4)?);
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        // Days since the epoch, counting years from March, so that a leap day is a year's last (Hinnant, "chrono-compatible
+        // low-level date algorithms").
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let of_year = (153 * month + 2) / 5 + day - 1;
+        let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year - 719_468;
+        Some(days * DAY_MS + 8 * HOUR_MS)
+    }
 }
 
 /// The names behind the ids, shared by all threads of a process. It only grows.
@@ -118,5 +137,23 @@ impl Instruments {
     #[must_use]
     pub fn get(&self, id: InstrumentId) -> Option<Arc<Instrument>> {
         self.by_id.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dated_futures_expire() {
+        let check = |symbol: &str, expiry: Option<i64>| {
+            let instrument = Instrument { venue: Venue::BinanceUsdm, symbol: symbol.into() };
+            assert_eq!(instrument.expiry_ms(), expiry, "{symbol}");
+        };
+        check("BTC-USDT-250926", Some(1_758_873_600_000));
+        check("BTC-USDT-240229", Some(1_709_193_600_000));
+        check("BTC-USDT-PERP", None);
+        check("BTC-USDT-251301", None);
+        check("BTC", None);
     }
 }

@@ -23,7 +23,7 @@ fn check(view: &str, market: &str, expected: &str) {
     assert_eq!(rows, expected, "\n{view} is\n{}\n", rows.join("\n"));
 }
 
-fn history(market: &str) -> (History, Arc<Instruments>) {
+pub fn history(market: &str) -> (History, Arc<Instruments>) {
     let instruments = Arc::new(Instruments::default());
     let lines = market.lines().map(str::trim).filter(|line| !line.is_empty());
     let arrivals: Vec<Arrival> = lines.enumerate().map(|(i, line)| parse(&instruments, i as u64, line)).collect();
@@ -110,7 +110,7 @@ fn parse(instruments: &Instruments, i: u64, line: &str) -> Arrival {
     ((at + (delay * 1_000.0) as i64) as u64, tick)
 }
 
-fn clock(ts: i64) -> String {
+pub fn clock(ts: i64) -> String {
     let seconds = (ts - MONDAY).div_euclid(1_000);
     let mut text = format!("{:02}:{:02}", seconds / 3_600, seconds / 60 % 60);
     if seconds % 60 != 0 {

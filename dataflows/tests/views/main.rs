@@ -2,10 +2,11 @@
 //!
 //! [`run`] puts a recorded arrival through the real graph on timely, [`oracle`] computes the same rows from the final multiset
 //! of events, [`streams`] makes random markets, [`properties`] says what must hold of them, [`examples`] are small markets
-//! that one can read, and [`figures`] are estimator values that were computed elsewhere.
+//! that one can read, [`adaptive`] is a market of days, and [`figures`] are estimator values that were computed elsewhere.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod adaptive;
 mod cost;
 mod examples;
 mod figures;
@@ -14,3 +15,4 @@ mod properties;
 mod regimes;
 mod run;
 mod streams;
+mod zones;

@@ -13,7 +13,7 @@ use proptest::test_runner::{Config as Cases, FileFailurePersistence, RngSeed};
 
 use crate::oracle::Events;
 use crate::run::{Arrival, Changes, History, Plan, current, feed, run};
-use crate::streams::{Market, Pace, config, days, raw_events};
+use crate::streams::{Market, Pace, any_pace, config, days, raw_events};
 
 pub fn cases(usual: u32) -> Cases {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -48,7 +48,17 @@ proptest! {
     }
 
     #[test]
-    fn keys_are_there_once_at_every_moment(raw in prop_oneof![raw_events(Pace::Mixed, 1..80), raw_events(Pace::Crowded, 1..80)]) {
+    fn support_zones_are_what_the_oracle_says(raw in raw_events(Pace::Returning, 1..120)) {
+        check_against_oracle(&Market::new(&raw));
+    }
+
+    #[test]
+    fn quotes_are_what_the_oracle_says(raw in raw_events(Pace::Quotes, 1..150)) {
+        check_against_oracle(&Market::new(&raw));
+    }
+
+    #[test]
+    fn keys_are_there_once_at_every_moment(raw in any_pace(1..80)) {
         let market = Market::new(&raw);
         let plan = Plan { workers: 2, spread: true, ..Plan::default() };
         check_keys(&views(&market, &market.arrivals[0], plan));
@@ -73,7 +83,7 @@ proptest! {
     #![proptest_config(cases(25))]
     #[test]
     fn neither_order_nor_workers_nor_quantum_matter(
-        raw in prop_oneof![raw_events(Pace::Mixed, 1..80), raw_events(Pace::Crowded, 1..80)],
+        raw in any_pace(1..80),
         trickle in any::<bool>(),
     ) {
         let market = Market::new(&raw);
@@ -96,7 +106,7 @@ proptest! {
 
     #[test]
     fn nothing_is_known_before_it_arrives(
-        raw in prop_oneof![raw_events(Pace::Mixed, 2..80), raw_events(Pace::Crowded, 2..80)],
+        raw in any_pace(2..80),
         cut in any::<prop::sample::Index>(),
     ) {
         let market = Market::new(&raw);
@@ -110,7 +120,7 @@ proptest! {
 
     #[test]
     fn events_beyond_the_horizon_are_listed_and_nothing_else(
-        raw in prop_oneof![raw_events(Pace::Mixed, 2..80), raw_events(Pace::Crowded, 2..80)],
+        raw in any_pace(2..80),
         (of, at) in any::<(prop::sample::Index, prop::sample::Index)>(),
         beyond_ms in prop_oneof![0i64..120_000, 0i64..10_000_000, 0..3 * DAY_MS],
     ) {
@@ -178,6 +188,13 @@ pub fn check_keys(history: &History) {
     check_key(&history.confirmations, |r| (r.instrument, r.ts));
     check_key(&history.drift, |r| (r.instrument, r.timeframe, r.ts));
     check_key(&history.regime_episodes, |r| (r.kind, r.instrument, r.timeframe, r.onset));
+    check_key(&history.support_zones, |r| (r.instrument, r.ts, r.side, r.rank));
+    check_key(&history.zone_touches, |r| (r.instrument, r.side, r.onset, r.price_low));
+    check_key(&history.funding_anomalies, |r| (r.instrument, r.onset, r.kind));
+    check_key(&history.funding_spreads, |r| (r.instrument, r.ts));
+    check_key(&history.open_interest_totals, |r| (r.instrument, r.ts));
+    check_key(&history.oi_shocks, |r| (r.instrument, r.onset));
+    check_key(&history.basis, |r| (r.instrument, r.ts));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

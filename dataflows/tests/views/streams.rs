@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, Threshold};
+use dataflows::config::{Config, SupportZones, Threshold, VolatilityMode};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -53,6 +53,20 @@ pub enum Pace {
     Mixed,
     /// Seconds: liquidations crowd.
     Crowded,
+    /// Up to minutes: liquidations here and there, between them the price goes to and fro.
+    Returning,
+    /// Minutes: two venues quote one symbol's funding and open interest, now and then something is liquidated.
+    Quotes,
+}
+
+/// Of any pace.
+pub fn any_pace(number: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Raw>> {
+    prop_oneof![
+        raw_events(Pace::Mixed, number.clone()),
+        raw_events(Pace::Crowded, number.clone()),
+        raw_events(Pace::Returning, number.clone()),
+        raw_events(Pace::Quotes, number)
+    ]
 }
 
 /// Settings with thresholds low enough for small markets.
@@ -60,6 +74,16 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.cascades.thresholds =
         [Threshold::usd(1_000.0, 12_000.0), Threshold::usd(1_500.0, 1_500.0), Threshold::usd(2_000.0, 600.0)];
+    config.volatility.mode = VolatilityMode::Adaptive; // absolute for the first days
+    (config.volatility.history_days, config.volatility.history_days_min) = (3, 1);
+    // Wide buckets, in which random prices meet; a window that they leave.
+    config.support_zones =
+        SupportZones { window_minutes: 90, bucket_bps: 2_000, quantile_ppm: 400_000, zones_max: 2, leave_bps: 300 };
+    config.venue_lag_ms_max = 30 * DAY_MS; // a venue may be silent for days, and nobody says that it is idle
+    config.funding.minutes_min = 2;
+    config.funding.hours_min = 2;
+    config.funding.settlements_min = 3;
+    config.funding.reversal_minutes = 8;
     config
 }
 
@@ -89,6 +113,21 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
             1 => 3_000_000u32..4_000_000,
         ]
         .boxed(),
+        Pace::Returning => prop_oneof![
+            4 => 0u32..5_000,
+            9 => 20_000u32..90_000,
+            2 => proptest::sample::select(vec![60_000u32, 300_000, 301_000]),
+            1 => 600_000u32..8_000_000,
+        ]
+        .boxed(),
+        Pace::Quotes => prop_oneof![
+            4 => 0u32..60_000,
+            8 => 40_000u32..240_000,
+            4 => 200_000u32..1_200_000,
+            2 => 3_000_000u32..4_000_000,
+            1 => prop_oneof![4 => 10_000_000u32..30_000_000, 1 => 80_000_000u32..100_000_000],
+        ]
+        .boxed(),
     };
     let what = match pace {
         Pace::Mixed => prop_oneof![
@@ -97,11 +136,19 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
         ]
         .boxed(),
         Pace::Crowded => prop_oneof![3 => Just(What::Trade), 9 => Just(What::Liquidation), 1 => Just(What::Mark)].boxed(),
+        Pace::Returning => prop_oneof![9 => Just(What::Trade), 4 => Just(What::Liquidation), 1 => Just(What::Mark)].boxed(),
+        Pace::Quotes => prop_oneof![
+            8 => Just(What::Predicted), 2 => Just(What::Settled), 5 => Just(What::OpenInterest), 2 => Just(What::Mark),
+            2 => Just(What::Liquidation), 1 => Just(What::Trade),
+        ]
+        .boxed(),
     };
     let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX, 2 => Just(BURST)];
     let who = match pace {
         Pace::Mixed => 0u8..5,
         Pace::Crowded => 0u8..2,
+        Pace::Returning => 0u8..1,
+        Pace::Quotes => 0u8..3,
     };
     let repeat = prop_oneof![5 => Just(None), 1 => delay().prop_map(Some)];
     (gap, who, what, 0u16..1_000, 0u16..1_000, any::<u8>(), [delay(), delay()], repeat).prop_map(
@@ -275,7 +322,8 @@ fn tick(instrument: InstrumentId, base: f64, ts: i64, i: u64, raw: &Raw) -> Tick
                 order,
                 kind: if is_settled { FundingKind::Settled } else { FundingKind::Predicted },
                 rate: (raw.flags & 4 == 0).then_some(Rate(i64::from(raw.price) * 1_000_000 - 500_000_000)),
-                interval_hours: (!is_settled && raw.flags & 8 == 0).then_some([0, 1, 4, 8][usize::from(raw.size % 4)]),
+                interval_hours: (raw.flags & if is_settled { 48 } else { 8 } == 0)
+                    .then_some([0, 1, 4, 8][usize::from(raw.size % 4)]),
                 next_ts: None,
             })
         }
@@ -295,9 +343,9 @@ pub struct Days {
 }
 
 pub fn days() -> impl Strategy<Value = Days> {
-    let minutes = 2_900u16..4_400;
-    let trade = (0u16..4_400, 0u8..2, -400i16..400, prop_oneof![8 => 0u32..3_000, 1 => 0u32..DELAY_MAX]);
-    (minutes, vec(trade, 200..1_500), vec((1_300u16..4_400, 1u8..90), 0..8)).prop_map(|(minutes, trades, outages)| Days {
+    let minutes = 2_900u16..6_500;
+    let trade = (0u16..6_500, 0u8..2, -400i16..400, prop_oneof![8 => 0u32..3_000, 1 => 0u32..DELAY_MAX]);
+    (minutes, vec(trade, 200..1_500), vec((1_300u16..6_500, 1u8..90), 0..8)).prop_map(|(minutes, trades, outages)| Days {
         minutes,
         trades,
         outages,
@@ -331,7 +379,7 @@ impl Days {
             }
             let ts = at(minute) + i64::from(step.unsigned_abs()) * 100;
             // Calm, then wild, then near the boundaries of the regimes.
-            let calm = [400_000.0, 3_000.0, 30_000.0, 12_000.0][usize::from(minute / 1_300)];
+            let calm = [400_000.0, 3_000.0, 30_000.0, 12_000.0, 50_000.0][usize::from(minute / 1_300)];
             let price = NAMES[who].2 * (1.0 + f64::from(step) / calm);
             let trade = Trade {
                 instrument: ids[who],

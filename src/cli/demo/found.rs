@@ -1,13 +1,14 @@
 //! What the store holds after the demo, against the truth.
 
 use anyhow::Context;
+use dataflows::config::Cascades;
+use dataflows::model::{InstrumentId, Venue, Window};
 use serde::{Deserialize, Serialize};
 
+use crate::evaluate::cascades::{needed_usd, planted};
+use crate::evaluate::episodes::{Matches, Stretch, compare};
 use crate::simulate::Truth;
 use crate::store::Store;
-
-/// A cascade may be seen so long before or after the truth's crossing and still be the same: bursts of seconds in a row.
-const SLACK_MS: i64 = 1_000;
 
 /// The demo's findings.
 #[derive(Debug, Default, Serialize)]
@@ -17,14 +18,8 @@ pub(super) struct Found {
     pub klines_disagreeing: u64,
     pub liquidations: u64,
     pub liquidation_windows: u64,
-    /// Simulated cascades whose shown liquidations crossed the 5m threshold, one a venue.
-    pub cascades_simulated: usize,
-    /// Of those, how many have a row.
-    pub cascades_found: usize,
-    /// Rows of the 5m window.
-    pub cascades_5m: usize,
-    /// Of those, how many are simulated ones.
-    pub cascades_true: usize,
+    /// Simulated cascades against rows of the 5m window, as `evaluate` counts them.
+    pub cascades: Matches,
     pub regimes: Vec<Regimes>,
 }
 
@@ -52,47 +47,32 @@ struct RegimeRow {
 }
 
 impl Found {
-    pub async fn read(store: &Store, truth: &Truth) -> anyhow::Result<Self> {
+    pub async fn read(store: &Store, truth: &Truth, config: &Cascades) -> anyhow::Result<Self> {
         let count = async |sql: &str| -> anyhow::Result<u64> {
             store.client().query(sql).fetch_one::<u64>().await.with_context(|| format!("asking the store: {sql}"))
         };
-        let mut found = Self {
+        let planted = planted(truth, needed_usd(Window::M5, config));
+        Ok(Self {
             bars: count("SELECT count() FROM bars").await?,
             klines_agreeing: count("SELECT countIf(agrees = 1) FROM kline_checks").await?,
             klines_disagreeing: count("SELECT countIf(agrees = 0) FROM kline_checks").await?,
             liquidations: count("SELECT count() FROM liquidations").await?,
             liquidation_windows: count("SELECT count() FROM liquidation_windows").await?,
+            cascades: compare(&planted, &cascades(store).await?),
             regimes: regimes(store).await?,
-            ..Self::default()
-        };
-        found.compare(&cascades(store).await?, truth);
-        Ok(found)
-    }
-
-    /// A simulated cascade is found if a row of its venue and symbol was active when its own liquidations crossed the threshold.
-    fn compare(&mut self, rows: &[CascadeRow], truth: &Truth) {
-        let bursts = truth.bursts.iter().flat_map(|burst| burst.venues.iter().map(move |at| (burst, at)));
-        let crossed: Vec<_> = bursts.filter_map(|(burst, at)| Some((burst, at, at.crossed_5m_ts?))).collect();
-        let holds = |row: &CascadeRow, venue: &str, symbol: &str, ts: i64| {
-            row.venue == venue && row.symbol == symbol && row.onset - SLACK_MS <= ts && ts <= row.until + SLACK_MS
-        };
-        self.cascades_simulated = crossed.len();
-        self.cascades_found = crossed
-            .iter()
-            .filter(|(burst, at, ts)| rows.iter().any(|row| holds(row, at.venue.as_str(), &burst.symbol, *ts)))
-            .count();
-        self.cascades_5m = rows.len();
-        self.cascades_true = rows
-            .iter()
-            .filter(|row| crossed.iter().any(|(burst, at, ts)| holds(row, at.venue.as_str(), &burst.symbol, *ts)))
-            .count();
+        })
     }
 }
 
-async fn cascades(store: &Store) -> anyhow::Result<Vec<CascadeRow>> {
+async fn cascades(store: &Store) -> anyhow::Result<Vec<Stretch>> {
     let sql = "SELECT toString(venue) AS venue, toString(symbol) AS symbol, toUnixTimestamp64Milli(onset) AS onset, \
                toUnixTimestamp64Milli(last_active) AS until FROM cascades WHERE window = '5m'";
-    store.client().query(sql).fetch_all().await.context("reading the cascades")
+    let rows: Vec<CascadeRow> = store.client().query(sql).fetch_all().await.context("reading the cascades")?;
+    let stretch = |row: CascadeRow| {
+        let instrument = InstrumentId::of(Venue::from_name(row.venue.as_bytes())?, &row.symbol);
+        Some(Stretch { instrument, from_ts: row.onset, to_ts: row.until })
+    };
+    Ok(rows.into_iter().filter_map(stretch).collect())
 }
 
 async fn regimes(store: &Store) -> anyhow::Result<Vec<Regimes>> {

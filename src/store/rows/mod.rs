@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use clickhouse::{Row, RowWrite};
 use dataflows::model::{
-    Bar, Cascade, Change, Coverage, Estimators, Features, FundingKind, FundingRow, Instrument, InstrumentId, KlineCheck,
-    LateEvent, LateStream, LiquidationRow, LiquidationWindow, OpenInterestRow, PositionSide, PriceKind, Real, RegimeSpell,
-    Severity, SideBias, Volatility,
+    Bar, Cascade, Change, Coverage, Estimators, Features, Instrument, InstrumentId, KlineCheck, LateEvent, LateStream,
+    LiquidationRow, LiquidationWindow, PositionSide, PriceKind, Real, RegimeSpell, Severity, SideBias, Volatility,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -151,6 +150,9 @@ stored!(Volatility => StoredVolatility in "volatility_changes", |row| row.instru
     ewma: Option<f64> = real(row.ewma),
     regime: &'static str = row.regime.map_or("", |r| r.as_str()),
     risk_multiplier: Option<f64> = row.regime.map(|r| r.risk_multiplier()),
+    regime_share: Option<f64> = real(row.regime_share),
+    reversion_potential: Option<f64> = real(row.reversion_potential),
+    half_life_minutes: Option<f64> = real(row.half_life_minutes),
 });
 
 stored!(RegimeSpell => StoredRegimeSpell in "volatility_regimes_changes", |row| row.instrument => {
@@ -160,21 +162,6 @@ stored!(RegimeSpell => StoredRegimeSpell in "volatility_regimes_changes", |row| 
     to: &'static str = row.to.as_str(),
     close_to_close: f64 = row.close_to_close.0,
     parkinson: Option<f64> = real(row.parkinson),
-});
-
-stored!(FundingRow => StoredFunding in "funding_changes", |row| row.instrument => {
-    kind: &'static str = match row.kind { FundingKind::Predicted => "predicted", FundingKind::Settled => "settled" },
-    ts: i64 = row.ts,
-    rate: f64 = row.rate.to_f64(),
-    interval_hours: u8 = row.interval_hours,
-    rate_8h: f64 = per_hours(row, 8.0),
-    annualised: f64 = per_hours(row, 8_760.0),
-});
-
-stored!(OpenInterestRow => StoredOpenInterest in "open_interest_changes", |row| row.instrument => {
-    ts: i64 = row.ts,
-    base: f64 = row.base.to_f64(),
-    usd: Option<f64> = row.usd.map(|usd| usd.to_f64()),
 });
 
 stored!(KlineCheck => StoredKlineCheck in "kline_checks_changes", |row| row.bar.instrument => {
@@ -204,6 +191,9 @@ stored!(LateEvent => StoredLateEvent in "late_events_changes", |row| row.instrum
 });
 
 mod features;
+mod funding;
+mod open_interest;
+mod support_zones;
 
 /// A row of the edge: it names its venue itself and brings its own `known_at`.
 macro_rules! stored_edge {
@@ -288,10 +278,6 @@ fn real(value: Option<Real>) -> Option<f64> {
 
 fn estimate(estimators: Option<Estimators>, which: impl Fn(&Estimators) -> Option<Real>) -> Option<f64> {
     estimators.as_ref().and_then(which).map(|v| v.0)
-}
-
-fn per_hours(row: &FundingRow, hours: f64) -> f64 {
-    row.rate.to_f64() * hours / f64::from(row.interval_hours.max(1))
 }
 
 fn position_side(side: PositionSide) -> &'static str {

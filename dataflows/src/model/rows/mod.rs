@@ -5,13 +5,22 @@ mod regimes;
 
 pub use features::{FEATURES, Features};
 pub use regimes::*;
+mod zones;
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Coverage, FundingKind, InstrumentId, PositionSide, PriceKind, Timeframe, Venue, Window};
-use crate::fixed::{Notional, Price, Quantity, Rate};
+use super::{Coverage, InstrumentId, PositionSide, PriceKind, Timeframe, Venue, Window};
+use crate::fixed::{Notional, Price, Quantity};
+
+mod funding;
+mod open_interest;
+
+pub use funding::*;
+pub use open_interest::*;
+
+pub use zones::{SupportZone, ZoneTouch};
 
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
@@ -240,34 +249,12 @@ pub struct Volatility {
     pub ewma: Option<Real>,
     /// From max(close-to-close, Parkinson) over 24 h, with hysteresis.
     pub regime: Option<VolatilityRegime>,
-}
-
-/// View `funding`, one row per minute (predicted) or settlement. Key: instrument, kind, ts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct FundingRow {
-    /// Of which instrument.
-    pub instrument: InstrumentId,
-    /// Predicted or settled.
-    pub kind: FundingKind,
-    /// The minute's opening (predicted) or the settlement (settled), UTC ms.
-    pub ts: i64,
-    /// Per interval, the last of the minute.
-    pub rate: Rate,
-    /// Hours between settlements.
-    pub interval_hours: u8,
-}
-
-/// View `open_interest`, one row per minute. Key: instrument, ts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct OpenInterestRow {
-    /// Of which instrument.
-    pub instrument: InstrumentId,
-    /// The minute's opening, UTC ms.
-    pub ts: i64,
-    /// One side, base units, the last of the minute.
-    pub base: Quantity,
-    /// base × the last mark price up to the end of the minute.
-    pub usd: Option<Notional>,
+    /// Share of the last 24 hours' minutes, those with a regime, that had this one.
+    pub regime_share: Option<Real>,
+    /// (max(close-to-close, Parkinson) over 24 h − its median over 90 days) / that median.
+    pub reversion_potential: Option<Real>,
+    /// Half-life of log daily variance by an AR(1) over 90 days.
+    pub half_life_minutes: Option<Real>,
 }
 
 /// View `kline_checks`: a venue's closed bar that disagrees with our own. Key: instrument, timeframe, ts.
@@ -356,6 +343,13 @@ macro_rules! for_each_view {
             regime_episodes: RegimeEpisodes($crate::model::RegimeEpisode),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
+            support_zones: SupportZones($crate::model::SupportZone),
+            zone_touches: ZoneTouches($crate::model::ZoneTouch),
+            funding_anomalies: FundingAnomalies($crate::model::FundingAnomaly),
+            funding_spreads: FundingSpreads($crate::model::FundingSpread),
+            open_interest_totals: OpenInterestTotals($crate::model::OpenInterestTotal),
+            oi_shocks: OiShocks($crate::model::OiShock),
+            basis: Basis($crate::model::BasisRow),
         }
     };
 }

@@ -6,14 +6,17 @@
 pub mod bars;
 pub mod cascades;
 pub mod features;
+pub mod funding;
 pub mod liquidations;
 pub mod quotes;
 pub mod regimes;
+pub mod support_zones;
 pub mod volatility;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataflows::config::Config;
+use dataflows::fixed::Price;
 use dataflows::model::*;
 
 use crate::run::{History, assert_same, current, is_heard};
@@ -95,11 +98,25 @@ impl<'a> Events<'a> {
         let volatility = volatility::volatility(self, &closed);
         let ours = align(current(&history.volatility), &volatility, near_volatility);
         assert_same(&ours, &volatility, "volatility", why);
-        assert_same(&current(&history.funding), &quotes::funding(self), "funding", why);
-        assert_same(&current(&history.open_interest), &quotes::open_interest(self), "open_interest", why);
         let features = features::features(self.config, &closed);
         assert_same(&align(current(&history.features), &features, near_features), &features, "features", why);
+        let (rates, anomalies) = funding::funding(self);
+        assert_same(&align(current(&history.funding), &rates, funding::near_row), &rates, "funding", why);
+        let ours = align(current(&history.funding_anomalies), &anomalies, funding::near_anomaly);
+        assert_same(&ours, &anomalies, "funding_anomalies", why);
+        let (spreads, _) = funding::spreads(self);
+        assert_same(&align(current(&history.funding_spreads), &spreads, funding::near_spread), &spreads, "funding_spreads", why);
+        let interest = quotes::open_interest(self, &closed);
+        let ours = align(current(&history.open_interest), &interest, quotes::near_interest);
+        assert_same(&ours, &interest, "open_interest", why);
+        assert_same(&current(&history.open_interest_totals), &quotes::totals(self), "open_interest_totals", why);
+        assert_same(&current(&history.oi_shocks), &quotes::shocks(self, &interest, &cascades), "oi_shocks", why);
+        assert_same(&current(&history.basis), &quotes::basis(self), "basis", why);
         assert_same(&current(&history.kline_checks), &quotes::kline_checks(self, &closed), "kline_checks", why);
+        let zones = support_zones::zones(self);
+        assert_same(&align(current(&history.support_zones), &zones, near_zone), &zones, "support_zones", why);
+        let touches = support_zones::touches(self);
+        assert_same(&align(current(&history.zone_touches), &touches, near_touch), &touches, "zone_touches", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
     }
@@ -140,6 +157,9 @@ fn near_volatility(a: &Volatility, b: &Volatility) -> bool {
         && estimators(&a.day, &b.day)
         && estimators(&a.hour, &b.hour)
         && near(a.ewma, b.ewma)
+        && near(a.regime_share, b.regime_share)
+        && near(a.reversion_potential, b.reversion_potential)
+        && near(a.half_life_minutes, b.half_life_minutes)
 }
 
 fn near_spell(a: &RegimeSpell, b: &RegimeSpell) -> bool {
@@ -154,4 +174,20 @@ fn near_features(a: &Features, b: &Features) -> bool {
         (a, b) => a.is_none() && b.is_none(),
     };
     (a.instrument, a.timeframe, a.ts) == (b.instrument, b.timeframe, b.ts) && a.values.iter().zip(&b.values).all(close)
+}
+
+/// An edge is rounded to a price unit.
+fn near_price(a: Price, b: Price) -> bool {
+    (a.0 - b.0).abs() as f64 <= 1.0 + 1e-9 * a.0 as f64
+}
+
+fn near_zone(a: &SupportZone, b: &SupportZone) -> bool {
+    let plain = |z: &SupportZone| SupportZone { price_low: Price(0), price_high: Price(0), distance_bps: Real(0.0), ..*z };
+    let distances = (a.distance_bps.0 - b.distance_bps.0).abs();
+    plain(a) == plain(b) && near_price(a.price_low, b.price_low) && near_price(a.price_high, b.price_high) && distances < 1e-2
+}
+
+fn near_touch(a: &ZoneTouch, b: &ZoneTouch) -> bool {
+    let plain = |t: &ZoneTouch| ZoneTouch { price_low: Price(0), price_high: Price(0), ..*t };
+    plain(a) == plain(b) && near_price(a.price_low, b.price_low) && near_price(a.price_high, b.price_high)
 }

@@ -1,8 +1,9 @@
 //! Volatility of closed bars, each figure from its formula and all the bars that it needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::LN_2;
 
+use dataflows::config::VolatilityMode;
 use dataflows::model::*;
 
 use super::Events;
@@ -34,6 +35,21 @@ impl Series<'_> {
         let squares: BTreeMap<i64, f64> = self.minutes.keys().filter_map(|&m| Some((m, self.square(m)?))).collect();
         let days: BTreeMap<i64, Option<Estimators>> =
             self.minutes.keys().map(|&m| (m, self.estimators(&squares, m, DAY))).collect();
+        let levels: BTreeMap<i64, f64> = days.iter().filter_map(|(&minute, day)| Some((minute, level(day.as_ref()?)))).collect();
+        let baselines = self.baselines(&squares, &levels);
+        let baseline = |minute: i64| baselines.get(&minute.div_euclid(DAY)).copied().unwrap_or_default();
+        let regimes: BTreeMap<i64, VolatilityRegime> = levels
+            .keys()
+            .map(|&minute| {
+                // The recursion starts from the day before this minute's midnight, with this day's boundaries.
+                let levels = levels.range(minute.div_euclid(DAY) * DAY - DAY..=minute);
+                let own = baseline(minute).boundaries.filter(|_| settings.mode == VolatilityMode::Adaptive);
+                let (boundaries, band) =
+                    own.map_or((settings.boundaries, settings.hysteresis), |own| (own, settings.adaptive_hysteresis));
+                let regime = levels.fold(None, |regime, (_, &level)| Some(next_regime(regime, level, boundaries, band)));
+                (minute, regime.unwrap())
+            })
+            .collect();
         let mut rows = Vec::new();
         for (&minute, day) in &days {
             let hour = self.estimators(&squares, minute, 60);
@@ -49,10 +65,25 @@ impl Series<'_> {
             if day.is_none() && hour.is_none() && ewma.is_none() {
                 continue;
             }
-            let levels = days.range(start..=minute).filter_map(|(_, day)| day.as_ref());
-            let regime = levels.fold(None, |regime, day| Some(self.next_regime(regime, day)));
-            let regime = if day.is_some() { regime } else { None };
-            rows.push(Volatility { instrument, ts: (minute + 1) * MINUTE_MS, day: *day, hour, ewma, regime });
+            let regime = regimes.get(&minute).copied();
+            let regime_share = regime.map(|now| {
+                let last: Vec<VolatilityRegime> = regimes.range(minute - DAY + 1..=minute).map(|(_, &regime)| regime).collect();
+                Real(last.iter().filter(|&&regime| regime == now).count() as f64 / last.len() as f64)
+            });
+            let Baseline { median, half_life_minutes, .. } = baseline(minute);
+            let median = median.filter(|&median| median > 0.0);
+            let reversion_potential = levels.get(&minute).zip(median).map(|(level, median)| Real((level - median) / median));
+            rows.push(Volatility {
+                instrument,
+                ts: (minute + 1) * MINUTE_MS,
+                day: *day,
+                hour,
+                ewma,
+                regime,
+                regime_share,
+                reversion_potential,
+                half_life_minutes: half_life_minutes.map(Real),
+            });
         }
         rows
     }
@@ -89,24 +120,82 @@ impl Series<'_> {
         })
     }
 
-    /// Up while beyond a boundary by the hysteresis, down while short of one by it.
-    fn next_regime(&self, regime: Option<VolatilityRegime>, day: &Estimators) -> VolatilityRegime {
-        use VolatilityRegime::{Explosive, Extreme, HighVol, Stable};
-        const REGIMES: [VolatilityRegime; 4] = [Stable, HighVol, Explosive, Extreme];
+    /// By UTC day: what the days before it were like.
+    fn baselines(&self, squares: &BTreeMap<i64, f64>, levels: &BTreeMap<i64, f64>) -> BTreeMap<i64, Baseline> {
         let settings = &self.events.config.volatility;
-        let level = day.close_to_close.0.max(day.parkinson.unwrap_or(Real(0.0)).0);
-        let (mut at, band) = match regime {
-            None => (0, 0.0),
-            Some(regime) => (REGIMES.iter().position(|&r| r == regime).unwrap(), settings.hysteresis),
+        let days: BTreeSet<i64> =
+            levels.keys().map(|minute| minute.div_euclid(DAY)).chain(squares.keys().map(|m| m.div_euclid(DAY))).collect();
+        let variance = |day: i64| {
+            let of_day: Vec<f64> = squares.range(day * DAY..(day + 1) * DAY).map(|(_, &square)| square).collect();
+            (of_day.len() as f64 >= settings.coverage_min * DAY as f64).then(|| mean(of_day.into_iter()) * DAY as f64)
         };
-        while at < 3 && level > settings.boundaries[at] * (1.0 + band) {
-            at += 1;
-        }
-        while at > 0 && level <= settings.boundaries[at - 1] * (1.0 - band) {
-            at -= 1;
-        }
-        REGIMES[at]
+        let baseline = |day: i64| {
+            let first = day - settings.history_days;
+            // The last minute of each hour.
+            let past = levels.range(first * DAY..day * DAY).filter(|(minute, _)| (*minute + 1) % 60 == 0);
+            let mut past: Vec<f64> = past.map(|(_, &level)| level).collect();
+            past.sort_by(f64::total_cmp);
+            let enough = past.len() as f64 >= settings.coverage_min * 24.0 * settings.history_days_min as f64;
+            let logs = |day: i64| variance(day).filter(|&v| v > 0.0).map(f64::ln);
+            let pairs: Vec<(f64, f64)> = (first..day - 1).filter_map(|day| logs(day).zip(logs(day + 1))).collect();
+            Baseline {
+                boundaries: enough.then(|| settings.quantiles.map(|q| quantile(&past, q))),
+                median: enough.then(|| quantile(&past, 0.5)),
+                half_life_minutes: half_life_days(&pairs)
+                    .filter(|_| pairs.len() as i64 >= settings.history_days_min)
+                    .map(|days| days * DAY as f64),
+            }
+        };
+        days.into_iter().map(|day| (day, baseline(day))).collect()
     }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Baseline {
+    boundaries: Option<[f64; 3]>,
+    median: Option<f64>,
+    half_life_minutes: Option<f64>,
+}
+
+fn level(day: &Estimators) -> f64 {
+    day.close_to_close.0.max(day.parkinson.unwrap_or(Real(0.0)).0)
+}
+
+/// Between the two order statistics on either side of the share.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let at = (sorted.len() - 1) as f64 * q;
+    let below = at as usize;
+    let above = sorted.get(below + 1).copied().unwrap_or(sorted[below]);
+    sorted[below] * (1.0 - at.fract()) + above * at.fract()
+}
+
+/// From the normal equations of y = a + φ·x.
+fn half_life_days(pairs: &[(f64, f64)]) -> Option<f64> {
+    let m = |f: fn(&(f64, f64)) -> f64| mean(pairs.iter().map(f));
+    let xs = pairs.iter().map(|(x, _)| *x);
+    if pairs.is_empty() || xs.clone().fold(f64::MIN, f64::max) == xs.fold(f64::MAX, f64::min) {
+        return None;
+    }
+    let (x, y) = (m(|(x, _)| *x), m(|(_, y)| *y));
+    let phi = mean(pairs.iter().map(|p| (p.0 - x) * (p.1 - y))) / mean(pairs.iter().map(|p| (p.0 - x).powi(2)));
+    (phi > 0.0 && phi < 1.0).then(|| -(2f64.ln()) / phi.ln())
+}
+
+/// Up while beyond a boundary by the band, down while short of one by it.
+fn next_regime(regime: Option<VolatilityRegime>, level: f64, boundaries: [f64; 3], band: f64) -> VolatilityRegime {
+    use VolatilityRegime::{Explosive, Extreme, HighVol, Stable};
+    const REGIMES: [VolatilityRegime; 4] = [Stable, HighVol, Explosive, Extreme];
+    let (mut at, band) = match regime {
+        None => (0, 0.0),
+        Some(regime) => (REGIMES.iter().position(|&r| r == regime).unwrap(), band),
+    };
+    while at < 3 && level > boundaries[at] * (1.0 + band) {
+        at += 1;
+    }
+    while at > 0 && level <= boundaries[at - 1] * (1.0 - band) {
+        at -= 1;
+    }
+    REGIMES[at]
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

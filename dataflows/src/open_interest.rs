@@ -1,0 +1,174 @@
+//! View `open_interest`: each minute's, how it has changed, and what that says together with the price.
+//!
+//! Changes are of base units, which a price does not move, against the last minute known by then (not older than 15 minutes). The
+//! quadrant is of one hour; its price is the mark price, or the last trade where no mark price is known.
+
+use std::collections::BTreeMap;
+
+use differential_dataflow::VecCollection;
+use rustc_hash::FxHashMap;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::{Filter, Map};
+
+use crate::config::{Config, OpenInterest as Settings};
+use crate::fixed::Price;
+use crate::minutes::Minutes;
+use crate::model::{Bar, Clock, InstrumentId, InterestChanges, MINUTE_MS, OpenInterestRow, Quadrant, Real, Timeframe};
+use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+use crate::quotes::{InterestSample, KNOWN_MINUTES};
+
+const DAY_MINUTES: i64 = 1_440;
+
+#[derive(Clone)]
+enum Input {
+    Interest(InterestSample, isize),
+    Bar(Bar, isize),
+}
+
+impl Input {
+    fn order(&self) -> (InstrumentId, isize, i64) {
+        match self {
+            Self::Interest(sample, diff) => (sample.instrument, *diff, sample.ts),
+            Self::Bar(bar, diff) => (bar.instrument, *diff, bar.ts),
+        }
+    }
+}
+
+/// Maintains the open interest of all instruments.
+pub fn open_interest<'scope>(
+    interest: VecCollection<'scope, KnownAt, InterestSample, isize>,
+    closed: VecCollection<'scope, KnownAt, Bar, isize>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+) -> VecCollection<'scope, KnownAt, OpenInterestRow, isize> {
+    let settings = config.open_interest;
+    let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
+    let mut by_instrument: FxHashMap<InstrumentId, Series> = FxHashMap::default();
+    let bars = closed.inner.filter(|(bar, _, _)| bar.timeframe == Timeframe::M1).map(|(bar, _, diff)| Input::Bar(bar, diff));
+    let input = interest.inner.map(|(sample, _, diff)| Input::Interest(sample, diff)).concat(bars);
+    let logic = move |_known_at, mut input: Vec<Input>, _: &[Clock], changes: &mut Vec<(OpenInterestRow, isize)>| {
+        // A correction is (old, −1) and (new, +1), in either order: take away before adding.
+        input.sort_unstable_by_key(Input::order);
+        for input in input.chunk_by(|a, b| a.order().0 == b.order().0) {
+            let id = input[0].order().0;
+            let series = by_instrument.entry(id).or_insert_with(|| Series::new(horizon_minutes));
+            input.iter().for_each(|input| series.apply(input));
+            series.make_rows(id, &settings, horizon_minutes, changes);
+        }
+    };
+    per_quantum(input, clocks, "open_interest", logic)
+}
+
+/// One instrument's open interest and prices.
+struct Series {
+    /// Base units by minute, of a day.
+    base: Minutes<Option<Real>>,
+    /// Samples by minute, of the time in which rows can change and the hour before it.
+    samples: BTreeMap<i64, InterestSample>,
+    /// Closes of 1m bars, of the same time.
+    closes: BTreeMap<i64, Price>,
+    rows: BTreeMap<i64, OpenInterestRow>,
+    dirty_from: i64,
+    /// Rows before it are out for good.
+    kept_from: i64,
+}
+
+const CLEAN: i64 = i64::MAX;
+
+impl Series {
+    fn new(horizon_minutes: i64) -> Self {
+        Self {
+            base: Minutes::new(DAY_MINUTES + KNOWN_MINUTES + horizon_minutes + 2),
+            samples: BTreeMap::new(),
+            closes: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            dirty_from: CLEAN,
+            kept_from: NEVER,
+        }
+    }
+
+    fn apply(&mut self, input: &Input) {
+        let minute = match input {
+            Input::Interest(sample, diff) => {
+                let minute = sample.ts.div_euclid(MINUTE_MS);
+                let sample = (*diff > 0).then_some(*sample);
+                if let Some(slot) = self.base.slot(minute) {
+                    *slot = sample.map(|sample| Real(sample.base.to_f64()));
+                }
+                match sample {
+                    Some(sample) => self.samples.insert(minute, sample),
+                    None => self.samples.remove(&minute),
+                };
+                minute
+            }
+            Input::Bar(bar, diff) => {
+                let minute = bar.ts.div_euclid(MINUTE_MS);
+                if *diff > 0 {
+                    self.closes.insert(minute, bar.close);
+                } else {
+                    self.closes.remove(&minute);
+                }
+                minute
+            }
+        };
+        self.dirty_from = self.dirty_from.min(minute);
+    }
+
+    fn make_rows(&mut self, id: InstrumentId, settings: &Settings, horizon: i64, changes: &mut Vec<(OpenInterestRow, isize)>) {
+        let from = std::mem::replace(&mut self.dirty_from, CLEAN).max(self.kept_from);
+        let gone: Vec<i64> =
+            self.rows.range(from..).map(|(&minute, _)| minute).filter(|m| !self.samples.contains_key(m)).collect();
+        changes.extend(gone.iter().filter_map(|minute| self.rows.remove(minute)).map(|row| (row, -1)));
+        let minutes: Vec<i64> = self.samples.range(from..).map(|(&minute, _)| minute).collect();
+        for minute in minutes {
+            let Some(row) = self.row(id, minute, settings) else { continue };
+            replace(self.rows.insert(minute, row), Some(row), |row| row, changes);
+        }
+        let newest = self.samples.keys().next_back().max(self.closes.keys().next_back()).copied();
+        let Some(limit) = newest.map(|newest| newest - horizon) else { return };
+        self.kept_from = limit;
+        self.rows = self.rows.split_off(&limit);
+        self.samples = self.samples.split_off(&(limit - 60 - KNOWN_MINUTES));
+        self.closes = self.closes.split_off(&(limit - 60 - 2 * KNOWN_MINUTES));
+    }
+
+    fn row(&self, instrument: InstrumentId, minute: i64, settings: &Settings) -> Option<OpenInterestRow> {
+        let sample = self.samples.get(&minute)?;
+        let now = sample.base.to_f64();
+        let against = |minutes: i64| {
+            let before = self.base.last_in(minute - minutes - KNOWN_MINUTES + 1, minute - minutes).flatten()?;
+            (before.0 > 0.0).then(|| change(before.0, now))
+        };
+        let changes = InterestChanges { m5: against(5), h1: against(60), h24: against(DAY_MINUTES) };
+        let quadrant = changes.h1.zip(self.price_change(minute)).map(|(interest, price)| quadrant(interest, price, settings));
+        let usd = sample.mark.map(|mark| mark.notional(sample.base));
+        Some(OpenInterestRow { instrument, ts: sample.ts, base: sample.base, usd, changes, quadrant })
+    }
+
+    /// Over the hour up to `minute`, between prices of one kind.
+    fn price_change(&self, minute: i64) -> Option<Real> {
+        let mark = |sample: Option<&InterestSample>| sample.and_then(|sample| sample.mark);
+        let before = self.samples.range(minute - 60 - KNOWN_MINUTES + 1..=minute - 60).next_back().map(|(_, sample)| sample);
+        let close = |minute: i64| self.closes.range(minute - KNOWN_MINUTES + 1..=minute).next_back().map(|(_, &close)| close);
+        let marks = mark(before).zip(mark(self.samples.get(&minute)));
+        let (before, now) = marks.or_else(|| close(minute - 60).zip(close(minute)))?;
+        Some(change(before.to_f64(), now.to_f64()))
+    }
+}
+
+/// As a fraction, to nine decimals, so that a limit can be met exactly.
+fn change(before: f64, now: f64) -> Real {
+    Real(((now - before) / before * 1e9).round() / 1e9)
+}
+
+fn quadrant(interest: Real, price: Real, settings: &Settings) -> Quadrant {
+    let is_flat = interest.0.abs() < settings.quadrant_interest_min || price.0.abs() < settings.quadrant_price_min;
+    match (interest.0 > 0.0, price.0 > 0.0) {
+        _ if is_flat => Quadrant::Neutral,
+        (true, true) => Quadrant::LongBuildUp,
+        (true, false) => Quadrant::ShortBuildUp,
+        (false, true) => Quadrant::ShortCovering,
+        (false, false) => Quadrant::LongUnwinding,
+    }
+}

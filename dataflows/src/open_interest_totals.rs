@@ -1,0 +1,92 @@
+//! View `open_interest_totals`: open interest of one symbol on all venues together.
+//!
+//! A row each minute in which any venue's is known; a venue's counts for a quarter of an hour.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use rustc_hash::FxHashMap;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Exchange;
+use timely::dataflow::operators::vec::Map;
+
+use crate::config::Config;
+use crate::fixed::{Notional, Price, Quantity};
+use crate::model::{Clock, InstrumentId, Instruments, MINUTE_MS, OpenInterestTotal, Venue};
+use crate::operators::{KnownAt, per_quantum, replace};
+use crate::quotes::{InterestSample, KNOWN_MINUTES};
+use crate::venues::{Due, Said, Symbols, keep_minutes};
+
+/// A venue's open interest and mark price in a minute: (symbol, diff, venue, minute, both).
+type Input = (InstrumentId, isize, Venue, i64, (Quantity, Option<Price>));
+
+/// Maintains the totals of all symbols.
+pub fn open_interest_totals<'scope>(
+    interest: VecCollection<'scope, KnownAt, InterestSample, isize>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+    instruments: Arc<Instruments>,
+) -> VecCollection<'scope, KnownAt, OpenInterestTotal, isize> {
+    let keep = keep_minutes(config);
+    let mut symbols = Symbols::new(instruments);
+    let legs = interest.inner.flat_map(move |(sample, _, diff)| {
+        let (venue, symbol) = symbols.of(sample.instrument)?;
+        Some((symbol, diff, venue, sample.ts.div_euclid(MINUTE_MS), (sample.base, sample.mark)))
+    });
+    let legs = legs.exchange(|leg: &Input| leg.0.0);
+    let mut by_symbol: FxHashMap<InstrumentId, Symbol> = FxHashMap::default();
+    per_quantum(legs, clocks, "open_interest_totals", move |_known_at, mut legs: Vec<Input>, _clocks, changes| {
+        // A correction is (old, −1) and (new, +1), in either order: take away before adding.
+        legs.sort_unstable();
+        for legs in legs.chunk_by(|a, b| a.0 == b.0) {
+            let id = legs[0].0;
+            let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(keep));
+            for &(_, diff, venue, minute, said) in legs {
+                symbol.said.set(venue, minute, (diff > 0).then_some(said));
+                symbol.due.touch(minute);
+            }
+            symbol.report(id, changes);
+        }
+    })
+}
+
+struct Symbol {
+    said: Said<(Quantity, Option<Price>)>,
+    due: Due,
+    rows: BTreeMap<i64, OpenInterestTotal>,
+}
+
+impl Symbol {
+    fn new(keep: i64) -> Self {
+        Self { said: Said::new(), due: Due::new(keep), rows: BTreeMap::new() }
+    }
+
+    fn report(&mut self, id: InstrumentId, changes: &mut Vec<(OpenInterestTotal, isize)>) {
+        let Some(newest) = self.said.newest() else { return };
+        for minute in self.due.take(newest) {
+            let new = self.total(id, minute);
+            let old = match new {
+                Some(new) => self.rows.insert(minute, new),
+                None => self.rows.remove(&minute),
+            };
+            replace(old, new, |row| row, changes);
+        }
+        self.said.forget_before(self.due.limit() - KNOWN_MINUTES);
+        self.rows = self.rows.split_off(&self.due.limit());
+    }
+
+    fn total(&self, instrument: InstrumentId, minute: i64) -> Option<OpenInterestTotal> {
+        if !self.said.has(minute) {
+            return None;
+        }
+        let mut total =
+            OpenInterestTotal { instrument, ts: minute * MINUTE_MS, base: Quantity(0), usd: Some(Notional(0)), venues: 0 };
+        for (_, (base, mark)) in self.said.at(minute) {
+            total.base += base;
+            total.usd = total.usd.zip(mark).map(|(usd, mark)| usd + mark.notional(base));
+            total.venues += 1;
+        }
+        Some(total)
+    }
+}
