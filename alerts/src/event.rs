@@ -27,11 +27,17 @@ pub enum EventType {
     FundingSpread,
     /// Open interest fell during a cascade.
     OiShock,
+    /// A model decided another regime.
+    RegimeChange,
+    /// A symbol's time frames confirm a regime.
+    RegimeConfirmed,
+    /// A model no longer fits.
+    ModelDrift,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::LiquidationCascade,
         Self::VolatilityRegimeChange,
         Self::SupportZoneTouched,
@@ -39,6 +45,9 @@ impl EventType {
         Self::FundingReversal,
         Self::FundingSpread,
         Self::OiShock,
+        Self::RegimeChange,
+        Self::RegimeConfirmed,
+        Self::ModelDrift,
     ];
 
     /// As JSON, SQL and the configuration write it.
@@ -52,6 +61,9 @@ impl EventType {
             Self::FundingReversal => "FUNDING_REVERSAL",
             Self::FundingSpread => "FUNDING_SPREAD",
             Self::OiShock => "OI_SHOCK",
+            Self::RegimeChange => "REGIME_CHANGE",
+            Self::RegimeConfirmed => "REGIME_CONFIRMED",
+            Self::ModelDrift => "MODEL_DRIFT",
         }
     }
 

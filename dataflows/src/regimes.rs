@@ -85,6 +85,29 @@ pub fn regimes<'scope>(
     }
 }
 
+/// The views' struct by itself, without timely, for measuring.
+pub struct Advance(State);
+
+impl Advance {
+    /// Without models.
+    #[must_use]
+    pub fn new(config: &Config, names: Arc<Instruments>) -> Self {
+        Self(State::new(config, names))
+    }
+
+    /// A model is released.
+    pub fn release(&mut self, release: Release) {
+        self.0.quantum(vec![Input::Release(release)], &mut Vec::new());
+    }
+
+    /// Bars are closed. Answers how many rows of `regimes` came of it.
+    pub fn bars(&mut self, rows: Vec<Change<Features>>) -> usize {
+        let mut changes = Vec::new();
+        self.0.quantum(rows.into_iter().map(Input::Features).collect(), &mut changes);
+        changes.iter().filter(|(output, diff)| *diff > 0 && matches!(output, Output::Regime(_))).count()
+    }
+}
+
 struct State {
     settings: Settings,
     horizon_ms: i64,

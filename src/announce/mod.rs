@@ -14,6 +14,7 @@ use crate::store::edge::{AlertRow, EdgeRow};
 
 mod funding;
 mod liquidations;
+mod regimes;
 mod support_zones;
 mod volatility;
 
@@ -63,6 +64,7 @@ impl Announcer {
                 Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
                 Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
                 Changes::OiShocks(changes) => self.tell(changes, &mut rows),
+                Changes::RegimeEpisodes(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }

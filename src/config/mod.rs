@@ -147,6 +147,8 @@ pub struct Views {
     pub funding: Funding,
     /// Open interest.
     pub open_interest: OpenInterest,
+    /// Regimes by hidden Markov models.
+    pub regimes: Regimes,
 }
 
 impl Default for Views {
@@ -159,6 +161,84 @@ impl Default for Views {
             support_zones: SupportZones::default(),
             funding: Funding::default(),
             open_interest: OpenInterest::default(),
+            regimes: Regimes::default(),
+        }
+    }
+}
+
+/// Regimes by hidden Markov models. Without models (`--models DIR`) nothing of it is computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Regimes {
+    /// Time frames that models may speak of: `1m`, `5m`, `15m`, `1h`, `4h`, `1d`, `1w`. They need features.
+    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
+    pub timeframes: Vec<String>,
+    /// A state is entered at this probability.
+    #[schemars(range(min = 0.51, max = 1.0))]
+    pub enter: f64,
+    /// Below this probability a decided state is not firm.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub leave: f64,
+    /// Bars that the fixed-lag smoother looks back.
+    #[schemars(range(min = 1, max = 200))]
+    pub lag: usize,
+    /// Bars before an anchor (midnight, the first of the month) from which a filter starts.
+    #[schemars(range(min = 16, max = 10_000))]
+    pub warm_up_bars: usize,
+    /// Bars ahead of which the state is forecast.
+    #[schemars(range(min = 0, max = 100))]
+    pub forecast_bars: usize,
+    /// Bars of a window that is looked at by itself.
+    #[schemars(range(min = 16, max = 10_000))]
+    pub window_bars: usize,
+    /// Time frames whose windows are looked at by themselves.
+    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
+    pub window_timeframes: Vec<String>,
+    /// Weights of the time frames that confirm each other.
+    pub confirmation_weights: std::collections::BTreeMap<String, f64>,
+    /// Fewer votes than this confirm nothing.
+    #[schemars(range(min = 1, max = 7))]
+    pub confirmation_present_min: usize,
+    /// Confirmed when at least this share of the votes' weight agrees.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub confirmation_enter: f64,
+    /// For so many bars of the fastest of them.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub confirmation_hold_bars: usize,
+    /// No longer confirmed below this share.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub confirmation_leave: f64,
+    /// A model drifts when its drift score is above this.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub drift_score_max: f64,
+    /// For so many bars.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub drift_bars: usize,
+    /// Time frames whose changes of regime are events.
+    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
+    pub change_timeframes: Vec<String>,
+}
+
+impl Default for Regimes {
+    fn default() -> Self {
+        let slow = ["1h", "4h", "1d", "1w"];
+        Self {
+            timeframes: ["1m", "15m", "1h", "4h", "1d", "1w"].map(str::to_owned).into(),
+            enter: 0.8,
+            leave: 0.5,
+            lag: 20,
+            warm_up_bars: 256,
+            forecast_bars: 12,
+            window_bars: 256,
+            window_timeframes: slow.map(str::to_owned).into(),
+            confirmation_weights: slow.map(|timeframe| (timeframe.to_owned(), 1.0)).into(),
+            confirmation_present_min: 3,
+            confirmation_enter: 0.7,
+            confirmation_hold_bars: 2,
+            confirmation_leave: 0.5,
+            drift_score_max: 0.5,
+            drift_bars: 3,
+            change_timeframes: slow.map(str::to_owned).into(),
         }
     }
 }

@@ -4,11 +4,13 @@
 
 mod cascade;
 mod funding;
+mod regime;
 mod support_zone;
 mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
 pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
+pub use regime::{RegimeFacts, RegimeTopic};
 pub use support_zone::{ZoneSide, ZoneTouchFacts};
 pub use volatility::{Regime, VolatilityFacts};
