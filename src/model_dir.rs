@@ -69,7 +69,11 @@ pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
     for entry in listing.releases {
         let id = ModelId { name: entry.model.as_str().into(), version: entry.version };
         let Some(timeframe) = Timeframe::from_name(&entry.timeframe) else {
-            anyhow::bail!("{}: the time frame of {id} is `{}`; write 1m, 5m, 15m, 1h, 4h, 1d or 1w", path.display(), entry.timeframe);
+            anyhow::bail!(
+                "{}: the time frame of {id} is `{}`; write 1m, 5m, 15m, 1h, 4h, 1d or 1w",
+                path.display(),
+                entry.timeframe
+            );
         };
         let model = match models.get(&id) {
             Some(model) => Arc::clone(model),
@@ -92,7 +96,8 @@ pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
 
 fn read(dir: &Path, id: &ModelId) -> anyhow::Result<Model> {
     let path = path_of(dir, id);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}, which {MODELS_FILE} names", path.display()))?;
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}, which {MODELS_FILE} names", path.display()))?;
     Ok(Model::from_json(id.clone(), &text)?)
 }
 

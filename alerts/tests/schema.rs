@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use alerts::{
-    CascadeFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, OiShockFacts, Regime, RegimeFacts, RegimeTopic, Severity,
-    SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    CascadeFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, OiShockFacts, Regime, RegimeFacts, RegimeTopic,
+    Severity, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -289,7 +289,13 @@ Resolved: BTC-USDT-PERP 4h regime: BULL → BEAR on binance-usdm
 Model btc-4h.v3 decided BEAR with a probability of 87.32 %; before, it was BULL. It lasted for 8 h 0 min.",
     );
     assert_eq!(Event::regime(ended).id, Event::regime(change.clone()).id);
-    let confirmed = RegimeFacts { topic: RegimeTopic::Confirmed, venue: String::new(), timeframe: String::new(), model: None, ..change.clone() };
+    let confirmed = RegimeFacts {
+        topic: RegimeTopic::Confirmed,
+        venue: String::new(),
+        timeframe: String::new(),
+        model: None,
+        ..change.clone()
+    };
     check(
         &Event::regime(RegimeFacts { from: None, strength: 0.75, ..confirmed }),
         "1723075200000 | INFO

@@ -147,7 +147,15 @@ struct Symbol {
 impl Default for Symbol {
     fn default() -> Self {
         let (rows, seen) = (Standing::default(), Standing::default());
-        Self { ballots: BTreeMap::new(), rows, seen, dirty_from: i64::MAX, settled_to: NEVER, newest: NEVER, held: Held::default() }
+        Self {
+            ballots: BTreeMap::new(),
+            rows,
+            seen,
+            dirty_from: i64::MAX,
+            settled_to: NEVER,
+            newest: NEVER,
+            held: Held::default(),
+        }
     }
 }
 
@@ -221,7 +229,8 @@ impl Symbol {
 
     /// Where at least one bar of a voting frame ends.
     fn points(&self, from: i64) -> Vec<i64> {
-        let mut points: Vec<i64> = self.ballots.range((from, Venue::ALL[0], Timeframe::M1)..).map(|(&(end, ..), _)| end).collect();
+        let mut points: Vec<i64> =
+            self.ballots.range((from, Venue::ALL[0], Timeframe::M1)..).map(|(&(end, ..), _)| end).collect();
         points.dedup();
         points
     }

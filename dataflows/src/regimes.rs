@@ -17,15 +17,16 @@ use std::sync::Arc;
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
-use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::{Filter, Map};
 
 use crate::anchors::anchor_of;
 use crate::config::{Config, Regimes as Settings};
 use crate::confirmations::Ballot;
 use crate::drift::Surprise;
 use crate::model::{
-    FEATURES, CandidateRegime, Change, Clock, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe, WindowRegime,
+    CandidateRegime, Change, Clock, FEATURES, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe,
+    WindowRegime,
 };
 use crate::models::Release;
 use crate::operators::{KnownAt, NEVER, per_quantum};
@@ -230,13 +231,7 @@ impl Track {
         }
     }
 
-    fn make_rows(
-        &mut self,
-        key: Key,
-        timeline: Option<&Timeline>,
-        settings: &Settings,
-        changes: &mut Vec<(Output, isize)>,
-    ) {
+    fn make_rows(&mut self, key: Key, timeline: Option<&Timeline>, settings: &Settings, changes: &mut Vec<(Output, isize)>) {
         let from = std::mem::replace(&mut self.dirty_from, CLEAN);
         let mut new = NewRows::default();
         if let Some(timeline) = timeline {

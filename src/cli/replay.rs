@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::{EX_UNAVAILABLE, Failure, names, print, print_json, read_config, report, store_location};
 use crate::app::{Pace, Pipeline};
-use crate::model_dir;
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
+use crate::model_dir;
 use crate::store::{Mode, Store};
 
 /// Arguments of `replay`.

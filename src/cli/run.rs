@@ -18,8 +18,8 @@ use crate::app::{Pace, Pipeline, Summary, settings};
 use crate::clock;
 use crate::config::{Config, Feed};
 use crate::engine::Input;
-use crate::model_dir;
 use crate::feeds::live::{FeedOutput, run_feed};
+use crate::model_dir;
 use crate::store::edge::EdgeRow;
 use crate::store::{Mode, Store};
 

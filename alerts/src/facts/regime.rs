@@ -66,10 +66,14 @@ impl Event {
             RegimeTopic::Drift => format!("{symbol} {timeframe}: model {model} no longer fits on {venue}"),
         };
         let mut description = match topic {
-            RegimeTopic::Change => format!("Model {model} decided {now} with a probability of {}; before, it was {before}.", percent(*strength)),
+            RegimeTopic::Change => {
+                format!("Model {model} decided {now} with a probability of {}; before, it was {before}.", percent(*strength))
+            }
             RegimeTopic::Confirmed => format!("{} of the weight of its time frames agrees on {now}.", percent(*strength)),
             RegimeTopic::Drift => {
-                format!("The drift score is {strength:.2}: recent bars surprise {model} far more than those it was trained on. Refit it.")
+                format!(
+                    "The drift score is {strength:.2}: recent bars surprise {model} far more than those it was trained on. Refit it."
+                )
             }
         };
         if let Some(ended_at) = ended_at_ms {

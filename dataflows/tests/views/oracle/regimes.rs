@@ -74,7 +74,8 @@ pub fn regimes(config: &Config, names: &Instruments, orders: &[Order], features:
             let mut say = |spec: &Spec| infer(config, spec, rows, at, &mut cache);
             if let Some(spec) = active {
                 said.regimes.extend(say(spec));
-                if config.regimes.window_timeframes.contains(timeframe) && said.regimes.last().is_some_and(|r| r.ts == rows[at].ts)
+                if config.regimes.window_timeframes.contains(timeframe)
+                    && said.regimes.last().is_some_and(|r| r.ts == rows[at].ts)
                 {
                     said.windows.extend(window(config, spec, rows, at));
                 }
@@ -182,7 +183,11 @@ fn smoothed(spec: &Spec, rows: &[Vec<Option<f64>>], alphas: &[Vec<f64>], at: usi
     let mut beta = vec![0.0; k];
     for t in (at + 1..=to).rev() {
         beta = (0..k)
-            .map(|i| log_sum(&(0..k).map(|j| spec.transition[i][j].ln() + log_density(spec, j, &rows[t]) + beta[j]).collect::<Vec<_>>()))
+            .map(|i| {
+                log_sum(
+                    &(0..k).map(|j| spec.transition[i][j].ln() + log_density(spec, j, &rows[t]) + beta[j]).collect::<Vec<_>>(),
+                )
+            })
             .collect();
     }
     normal(&(0..k).map(|i| alphas[at][i] + beta[i]).collect::<Vec<_>>())
@@ -192,7 +197,8 @@ fn smoothed(spec: &Spec, rows: &[Vec<Option<f64>>], alphas: &[Vec<f64>], at: usi
 fn viterbi(spec: &Spec, rows: &[Vec<Option<f64>>]) -> Vec<usize> {
     let k = spec.means.len();
     let first = |values: &[f64]| (0..values.len()).fold(0, |top, i| if values[i] > values[top] { i } else { top });
-    let mut scores: Vec<f64> = stationary(&spec.transition).iter().enumerate().map(|(s, p)| p.ln() + log_density(spec, s, &rows[0])).collect();
+    let mut scores: Vec<f64> =
+        stationary(&spec.transition).iter().enumerate().map(|(s, p)| p.ln() + log_density(spec, s, &rows[0])).collect();
     let mut from: Vec<Vec<usize>> = Vec::new();
     for row in &rows[1..] {
         let to = |j: usize| (0..k).map(|i| scores[i] + spec.transition[i][j].ln()).collect::<Vec<f64>>();
@@ -293,11 +299,13 @@ type Point = (InstrumentId, i64, Option<Confirmation>);
 fn confirmations(config: &Config, names: &Instruments, specs: &BTreeMap<ModelId, Spec>, regimes: &[Regime]) -> Vec<Point> {
     let settings = &config.regimes.confirmation;
     let mut votes: BTreeMap<&str, BTreeMap<(i64, Venue, Timeframe), (Vote, [f64; 3])>> = BTreeMap::new();
-    let instruments: BTreeMap<InstrumentId, _> = regimes.iter().map(|r| (r.instrument, names.get(r.instrument).unwrap())).collect();
+    let instruments: BTreeMap<InstrumentId, _> =
+        regimes.iter().map(|r| (r.instrument, names.get(r.instrument).unwrap())).collect();
     for row in regimes.iter().filter(|row| settings.weight(row.timeframe).is_some()) {
         let Some(vote) = row.label.and_then(Label::vote) else { continue };
         let labels = &specs[&row.model].labels;
-        let class = |class: Vote| (0..labels.len()).filter(|&s| labels[s].vote() == Some(class)).map(|s| row.probabilities[s].0).sum();
+        let class =
+            |class: Vote| (0..labels.len()).filter(|&s| labels[s].vote() == Some(class)).map(|s| row.probabilities[s].0).sum();
         let key = (row.ts + row.timeframe.ms(), instruments[&row.instrument].venue, row.timeframe);
         let of_symbol = votes.entry(&instruments[&row.instrument].symbol).or_default();
         of_symbol.insert(key, (vote, [class(Vote::Bear), class(Vote::Chop), class(Vote::Bull)]));
@@ -352,7 +360,8 @@ fn count(
         () if bull > chop && bull > bear => Vote::Bull,
         () => Vote::Chop,
     };
-    let pooled: Vec<f64> = (0..3).map(|c| present.iter().map(|vote| vote.3[c].max(1e-3).powf(vote.1 / total)).product()).collect();
+    let pooled: Vec<f64> =
+        (0..3).map(|c| present.iter().map(|vote| vote.3[c].max(1e-3).powf(vote.1 / total)).product()).collect();
     Some(Confirmation {
         instrument,
         ts,
@@ -382,7 +391,15 @@ fn drift(config: &Config, specs: &BTreeMap<ModelId, Spec>, regimes: &[Regime]) -
             });
             let Regime { instrument, timeframe, ts, .. } = *row;
             let drift_score = Real(surprise_z.max(0.0) / 6.0);
-            rows.push(Drift { instrument, timeframe, ts, model: row.model.clone(), surprise_z: Real(surprise_z), drift_score, drifting });
+            rows.push(Drift {
+                instrument,
+                timeframe,
+                ts,
+                model: row.model.clone(),
+                surprise_z: Real(surprise_z),
+                drift_score,
+                drifting,
+            });
         }
     }
     rows
@@ -408,7 +425,8 @@ fn episodes(config: &Config, regimes: &[Regime], points: &[Point], drift: &[Drif
                 strength: decided[at].probability,
             }));
         }
-        let row_of = |row: &Regime| drift.iter().find(|d| (d.instrument, d.timeframe, d.ts) == (row.instrument, row.timeframe, row.ts));
+        let row_of =
+            |row: &Regime| drift.iter().find(|d| (d.instrument, d.timeframe, d.ts) == (row.instrument, row.timeframe, row.ts));
         let drifting: Vec<Option<&Drift>> = rows.iter().map(|row| row_of(row).filter(|d| d.drifting)).collect();
         for at in (0..rows.len()).filter(|&at| drifting[at].is_some() && (at == 0 || drifting[at - 1].is_none())) {
             found.push(RegimeEpisode {
