@@ -284,6 +284,25 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
             open_bars_every_ms: config.views.open_bars_every_ms,
             features_timeframes: config.views.features_timeframes.iter().filter_map(|name| Timeframe::from_name(name)).collect(),
             cascades: views::Cascades {
+                mode: match cascades.mode {
+                    config::CascadeMode::Absolute => views::CascadeMode::Absolute,
+                    config::CascadeMode::Adaptive => views::CascadeMode::Adaptive,
+                    config::CascadeMode::Both => views::CascadeMode::Both,
+                },
+                adaptive: views::Adaptive {
+                    quantile: cascades.adaptive.quantile,
+                    days: integer(cascades.adaptive.days),
+                    known_days_min: integer(cascades.adaptive.known_days_min),
+                    heard_min: cascades.adaptive.heard_min,
+                },
+                self_excitation: views::SelfExcitation {
+                    events_min: usize::try_from(cascades.self_excitation.events_min).unwrap_or(usize::MAX),
+                    feeding_ratio: cascades.self_excitation.feeding_ratio,
+                },
+                market: views::MarketCascades {
+                    assets_min: usize::try_from(cascades.market.assets_min).unwrap_or(usize::MAX),
+                    within_secs: integer(cascades.market.within_secs),
+                },
                 thresholds: [threshold(&cascades.m5), threshold(&cascades.h1), threshold(&cascades.h4)],
                 side_bias_share: cascades.side_bias_share,
                 end_after_secs: integer(cascades.end_after_secs),
@@ -328,35 +347,9 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 quadrant_price_min: interest.quadrant_price_min,
                 shock_drop: interest.shock_drop,
             },
-            regimes: regimes(&config.views.regimes),
+            regimes: config.views.regimes.settings(),
+            correlation: config.views.correlation.settings(),
         },
-    }
-}
-
-fn regimes(regimes: &config::Regimes) -> views::Regimes {
-    let timeframes = |names: &[String]| names.iter().filter_map(|name| Timeframe::from_name(name)).collect();
-    let weight = |(name, weight): (&String, &f64)| Some((Timeframe::from_name(name)?, *weight));
-    let mut weights: Vec<(Timeframe, f64)> = regimes.confirmation_weights.iter().filter_map(weight).collect();
-    weights.sort_by_key(|(timeframe, _)| *timeframe);
-    views::Regimes {
-        timeframes: timeframes(&regimes.timeframes),
-        enter: regimes.enter,
-        leave: regimes.leave,
-        lag: regimes.lag,
-        warm_up_bars: regimes.warm_up_bars,
-        forecast_bars: regimes.forecast_bars,
-        window_bars: regimes.window_bars,
-        window_timeframes: timeframes(&regimes.window_timeframes),
-        confirmation: views::Confirmation {
-            weights,
-            present_min: regimes.confirmation_present_min,
-            enter: regimes.confirmation_enter,
-            hold_bars: regimes.confirmation_hold_bars,
-            leave: regimes.confirmation_leave,
-        },
-        drift_score: regimes.drift_score_max,
-        drift_bars: regimes.drift_bars,
-        change_timeframes: timeframes(&regimes.change_timeframes),
     }
 }
 

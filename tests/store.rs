@@ -76,7 +76,6 @@ fn bar(instrument: InstrumentId, ts: i64, close: i64) -> Bar {
     }
 }
 
-/// One row of every view of the dataflow.
 fn regime(instrument: InstrumentId) -> Regime {
     Regime {
         instrument,
@@ -98,7 +97,8 @@ fn regime(instrument: InstrumentId) -> Regime {
     }
 }
 
-fn every_view(id: InstrumentId) -> Vec<Changes> {
+/// One row of every view of the dataflow.
+fn every_view(id: InstrumentId, market: InstrumentId) -> Vec<Changes> {
     let usd = |n: i128| Notional(n * (ONE as i128) * (ONE as i128));
     let at = |row| (row, T0 as u64, 1);
     let liquidation = LiquidationRow {
@@ -125,10 +125,14 @@ fn every_view(id: InstrumentId) -> Vec<Changes> {
         count: 12,
         window_notional: usd(500_000),
         peak_window_notional: usd(750_000),
+        critical_per_hour: usd(3_000_000),
+        critical_from: CriticalFrom::Adaptive,
         severity: Real(3.0),
         severity_label: Severity::Critical,
         side_bias: SideBias::Long,
         price_move_bps: Some(Real(-42.5)),
+        branching_ratio: Some(Real(0.875)),
+        self_feeding: true,
         coverage: Coverage::Full,
     };
     let estimators = Estimators {
@@ -157,11 +161,46 @@ fn every_view(id: InstrumentId) -> Vec<Changes> {
                 short_notional: usd(0),
                 count: 1,
                 largest: usd(183_000),
+                coverage: Coverage::Sampled1s,
             },
             T0 as u64,
             1,
         )]),
         Changes::Cascades(vec![(cascade, T0 as u64, 1)]),
+        Changes::SelfExcitation(vec![(
+            SelfExcitation {
+                instrument: id,
+                position_side: PositionSide::Short,
+                ts: T0,
+                mu: Real(0.01),
+                alpha: Real(0.0875),
+                beta: Real(0.1),
+                branching_ratio: Real(0.875),
+                events: 321,
+                coverage: Coverage::Sampled1s,
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::MarketCascades(vec![(
+            MarketCascade {
+                instrument: market,
+                onset: T0,
+                last_active: T0 + 90_000,
+                ended_at: Some(T0 + 390_000),
+                assets: vec!["BTC".into(), "ETH".into(), "SOL".into()],
+                cascades: 4,
+                long_notional: usd(4_000_000),
+                short_notional: usd(500_000),
+                count: 77,
+                side_bias: SideBias::Long,
+                largest_asset: "BTC".into(),
+                largest_notional: usd(3_000_000),
+                coverage: Coverage::Partial,
+            },
+            T0 as u64,
+            1,
+        )]),
         Changes::Volatility(vec![(
             Volatility {
                 instrument: id,
@@ -409,7 +448,7 @@ async fn every_row_type_is_read_as_it_was_written() {
 
     let instruments = Arc::new(Instruments::default());
     let id = instruments.intern(Venue::BybitLinear, "BTC-USDT-PERP").unwrap();
-    let all = Quantum { known_at: T0 as u64, changes: every_view(id), edge: every_edge_row() };
+    let all = Quantum { known_at: T0 as u64, changes: every_view(id, instruments.across("").unwrap()), edge: every_edge_row() };
     for _ in 0..2 {
         write(&store, &instruments, vec![all.clone()]).await; // the second time is a retry: it must not show
         for view in views::VIEWS {
@@ -432,6 +471,25 @@ async fn every_row_type_is_read_as_it_was_written() {
         &store,
         "SELECT cascade_id, window, ended_at, velocity_usd_per_hour, peak_velocity, side_bias, severity_label, price_move_bps FROM cascades",
         "00000000000000ab\t5m\t\\N\t6000000\t9000000\tLONG\tCRITICAL\t-42.5",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT critical_velocity, critical_from, branching_ratio, self_feeding FROM cascades",
+        "3000000\tadaptive\t0.875\t1",
+    )
+    .await;
+    check(&store, "SELECT coverage FROM liquidation_windows", "sampled_1s").await;
+    check(
+        &store,
+        "SELECT * FROM self_excitation",
+        "bybit-linear\tBTC-USDT-PERP\tSHORT\t2024-08-08 00:00:00.000\t0.01\t0.0875\t0.1\t0.875\t321\tsampled_1s\t1",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT venue, symbol, onset, assets, cascades, total_liquidated_usd, largest_asset, coverage FROM market_cascades",
+        "\t\t2024-08-08 00:00:00.000\t['BTC','ETH','SOL']\t4\t4500000\tBTC\tpartial",
     )
     .await;
     check(

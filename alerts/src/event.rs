@@ -4,6 +4,7 @@
 //! restart, a correction and the resolution all carry the id of the first telling, and a receiver can match them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -15,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub enum EventType {
     /// A liquidation cascade began or ended.
     LiquidationCascade,
+    /// Liquidation cascades of several assets at once began or ended.
+    MarketCascade,
     /// A symbol's volatility regime changed.
     VolatilityRegimeChange,
     /// The price came back to a support zone, or left it again.
@@ -27,6 +30,8 @@ pub enum EventType {
     FundingSpread,
     /// Open interest fell during a cascade.
     OiShock,
+    /// Two symbols, or a symbol and the market, no longer move together.
+    CorrelationBreak,
     /// A model decided another regime.
     RegimeChange,
     /// A symbol's time frames confirm a regime.
@@ -37,14 +42,16 @@ pub enum EventType {
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::LiquidationCascade,
-        Self::VolatilityRegimeChange,
+        Self::MarketCascade,
         Self::SupportZoneTouched,
         Self::FundingAnomaly,
         Self::FundingReversal,
         Self::FundingSpread,
         Self::OiShock,
+        Self::VolatilityRegimeChange,
+        Self::CorrelationBreak,
         Self::RegimeChange,
         Self::RegimeConfirmed,
         Self::ModelDrift,
@@ -55,12 +62,14 @@ impl EventType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LiquidationCascade => "LIQUIDATION_CASCADE",
+            Self::MarketCascade => "MARKET_CASCADE",
             Self::VolatilityRegimeChange => "VOLATILITY_REGIME_CHANGE",
             Self::SupportZoneTouched => "SUPPORT_ZONE_TOUCHED",
             Self::FundingAnomaly => "FUNDING_ANOMALY",
             Self::FundingReversal => "FUNDING_REVERSAL",
             Self::FundingSpread => "FUNDING_SPREAD",
             Self::OiShock => "OI_SHOCK",
+            Self::CorrelationBreak => "CORRELATION_BREAK",
             Self::RegimeChange => "REGIME_CHANGE",
             Self::RegimeConfirmed => "REGIME_CONFIRMED",
             Self::ModelDrift => "MODEL_DRIFT",
@@ -134,7 +143,8 @@ pub struct Event {
     /// When the program knew, UTC ms.
     #[serde(serialize_with = "iso_ms")]
     pub known_at: i64,
-    /// Canonical symbol: `BTC-USDT-PERP`.
+    /// Canonical symbol: `BTC-USDT-PERP`. Two with a slash between them are written as `asset_pair`.
+    #[serde(flatten, serialize_with = "subject")]
     pub symbol: String,
     /// Whose.
     pub venue: String,
@@ -195,6 +205,12 @@ pub fn iso(ms: i64) -> String {
     const YEAR_9999_END: i64 = 253_402_300_799_999;
     let time = DateTime::<Utc>::from_timestamp_millis(ms.clamp(YEAR_0, YEAR_9999_END)).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn subject<S: Serializer>(symbol: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    map.serialize_entry(if symbol.contains('/') { "asset_pair" } else { "symbol" }, symbol)?;
+    map.end()
 }
 
 fn iso_ms<S: Serializer>(ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use alerts::{
-    CascadeFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, OiShockFacts, Regime, RegimeFacts, RegimeTopic,
-    Severity, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    CascadeFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, MarketCascadeFacts, OiShockFacts, Regime,
+    RegimeFacts, RegimeTopic, Severity, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -33,10 +33,32 @@ fn cascade() -> CascadeFacts {
         peak_velocity_usd_per_hour: 375_000.0,
         count: 37,
         side_bias: SideBias::Long,
+        critical_usd_per_hour: 200_000.0,
+        critical_from: "absolute",
+        branching_ratio: None,
+        self_feeding: false,
         severity: 1.875,
         severity_label: Severity::Critical,
         price_move_bps: Some(-184.2),
         coverage: Coverage::Sampled1s,
+    }
+}
+
+fn market_cascade() -> MarketCascadeFacts {
+    MarketCascadeFacts {
+        onset_ms: 1_723_075_200_000,
+        last_active_ms: 1_723_075_954_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_200_125,
+        assets: ["BTC", "ETH", "SOL", "XRP", "kPEPE"].map(String::from).to_vec(),
+        cascades: 8,
+        long_notional_usd: 41_000_000.0,
+        short_notional_usd: 1_500_000.0,
+        count: 912,
+        side_bias: SideBias::Long,
+        largest_asset: "BTC".into(),
+        largest_notional_usd: 22_000_000.0,
+        coverage: Coverage::Partial,
     }
 }
 
@@ -71,6 +93,8 @@ fn a_cascade_reads_well() {
          Price moved -184 bps since its onset at 2024-08-08T00:00:00.000Z. \
          The venue reports at most one liquidation a second: the true size is larger.",
     );
+    let feeding = Event::cascade(CascadeFacts { branching_ratio: Some(0.874), self_feeding: true, ..cascade() });
+    assert!(feeding.description.contains(" It feeds itself: each liquidation begets 0.87 more. "), "{}", feeding.description);
     let ended =
         CascadeFacts { ended_at_ms: Some(1_723_076_254_000), coverage: Coverage::Full, price_move_bps: None, ..cascade() };
     check(
@@ -80,6 +104,34 @@ fn a_cascade_reads_well() {
          $1.38M of longs and $120k of shorts in 37 liquidations. Peak $375k/h over 4h, 1.88× critical (CRITICAL). \
          It lasted 12 min 34 s.",
     );
+}
+
+#[test]
+fn a_cascade_of_the_market_reads_well() {
+    check(
+        &Event::market_cascade(market_cascade()),
+        "1723075200000 | CRITICAL\n\
+         Market-wide long liquidation cascade: $42.5M in BTC, ETH, SOL and 2 more\n\
+         5 assets cascade at once since 2024-08-08T00:00:00.000Z: $41.0M of longs and $1.50M of shorts in 912 liquidations. \
+         Largest: BTC with $22.0M. Not every venue reports all its liquidations: the true size is larger.",
+    );
+    let assets = vec!["BTC".into(), "ETH".into(), "SOL".into()];
+    let ended = MarketCascadeFacts { assets, ended_at_ms: Some(1_723_076_254_000), coverage: Coverage::Full, ..market_cascade() };
+    let (firing, resolved) = (Event::market_cascade(market_cascade()), Event::market_cascade(ended));
+    assert_eq!(firing.id, resolved.id);
+    check(
+        &resolved,
+        "1723076254000 | CRITICAL\n\
+         Resolved: Market-wide long liquidation cascade: $42.5M in BTC, ETH, SOL\n\
+         3 assets cascade at once since 2024-08-08T00:00:00.000Z: $41.0M of longs and $1.50M of shorts in 912 liquidations. \
+         Largest: BTC with $22.0M. It lasted 12 min 34 s.",
+    );
+    let valid = serde_json::to_value(&firing).unwrap();
+    for key in valid["data"].as_object().unwrap().keys() {
+        let mut broken = valid.clone();
+        broken["data"].as_object_mut().unwrap().remove(key);
+        assert!(!errors(&broken).is_empty(), "without data.{key}");
+    }
 }
 
 #[test]
@@ -180,6 +232,7 @@ fn the_json_of_a_cascade() {
             "last_active": "2024-08-08T00:12:34.000Z", "ended_at": null, "total_liquidated_usd": 1_500_000.0,
             "long_notional_usd": 1_380_000.0, "short_notional_usd": 120_000.0, "velocity_usd_per_hour": 375_000.0,
             "peak_velocity_usd_per_hour": 375_000.0, "count": 37, "side_bias": "LONG", "severity": 1.875,
+            "critical_usd_per_hour": 200_000.0, "critical_from": "absolute", "branching_ratio": null, "self_feeding": false,
             "price_move_bps": -184.2, "coverage": "sampled_1s"
         })
     );
@@ -217,6 +270,8 @@ fn the_schema_refuses_what_is_not_an_event() {
         ("/data/total_liquidated_usd", json!("1500000")),
         ("/data/cascade_id", json!(1)),
         ("/source", json!("volatility")),
+        ("/symbol", json!("")),
+        ("/data/critical_from", json!("")),
     ] {
         let mut broken = valid.clone();
         *broken.pointer_mut(path).unwrap() = value;

@@ -1,18 +1,25 @@
+//! Views `cascades` and `self_excitation`.
+//!
 //! View `cascades`: when liquidations feed on each other, from the second they cross to the end, as one row.
 //!
 //! Per (instrument, window of 5m, 1h, 4h): velocity = the trailing window's notional / its hours. A cascade begins at the
 //! event second at which velocity rises above critical and notional above minimum, or, while they are, at which the 5m velocity
 //! comes back to critical after an earlier cascade has ended. It is active while the 5m velocity is at least critical
-//! (a 4h window holds a burst for 4 h after it is over), and ends five minutes after it was last active.
+//! (a 4h window holds a burst for 4 h after it is over), and ends five minutes after it was last active. What is critical
+//! depends on the day (thresholds.rs); a cascade keeps what was critical at its onset, and its severity is peak velocity over that.
 //!
 //! Sums change only at event seconds and five minutes after them, so a small machine steps through those instants. It keeps
 //! a copy of itself once a minute: a late event sets it back to the copy before it and it steps forward again, and what
 //! then differs from the rows that are out is the correction.
 
+mod excitation;
+mod heard;
+mod histogram;
 mod machine;
 mod prices;
+mod thresholds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
@@ -22,20 +29,40 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use crate::config::{Cascades, Config};
+use crate::due::Due;
 use crate::model::{
-    Cascade, Clock, Coverage, InstrumentId, Instruments, Liquidation, Partial, Real, SECOND_MS, Severity, SideBias, Venue, Window,
+    Cascade, Clock, InstrumentId, Instruments, Liquidation, Partial, Real, SECOND_MS, SelfExcitation, Severity, SideBias, Venue,
+    Window,
 };
 use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use excitation::{AtOnset, Excitation};
+use heard::HeardDays;
+use histogram::DAY_SECS;
 use machine::{Episode, Machine, Seconds};
 use prices::Prices;
+use thresholds::Thresholds;
 
-/// The windows that are watched, with the places of their thresholds.
+/// The windows that are watched, in the order of their thresholds.
 const WINDOWS: [Window; 3] = [Window::M5, Window::H1, Window::H4];
 
 #[derive(Clone)]
 enum Input {
     Event(Liquidation),
     Prints(Partial),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Row {
+    Cascade(Cascade),
+    SelfExcitation(SelfExcitation),
+}
+
+/// Both views.
+pub struct Views<'scope> {
+    /// A row from the onset on.
+    pub cascades: VecCollection<'scope, KnownAt, Cascade, isize>,
+    /// A row an hour.
+    pub self_excitation: VecCollection<'scope, KnownAt, SelfExcitation, isize>,
 }
 
 /// Maintains the cascades of all instruments.
@@ -45,75 +72,144 @@ pub fn cascades<'scope>(
     clocks: StreamVec<'scope, KnownAt, Clock>,
     config: &Config,
     instruments: Arc<Instruments>,
-) -> VecCollection<'scope, KnownAt, Cascade, isize> {
+) -> Views<'scope> {
     let input = events.map(Input::Event).concat(partials.map(Input::Prints));
     let mut state = State {
         config: config.cascades,
         horizon_ms: config.correction_horizon_ms,
         watermarks: Watermarks::new(config.lateness_ms),
+        heard: HeardDays::new(config.cascades.adaptive.heard_min),
         names: instruments,
         by_instrument: FxHashMap::default(),
+        due: Due::default(),
+        at_hand: Vec::new(),
+        spoilt: BTreeSet::new(),
     };
-    per_quantum(input, clocks, "cascades", move |_known_at, input, clocks, changes| state.quantum(&input, clocks, changes))
+    let rows = per_quantum(input, clocks, "cascades", move |_known_at, input, clocks, changes| {
+        state.quantum(&input, clocks, changes);
+    });
+    Views {
+        cascades: rows.clone().flat_map(|row| if let Row::Cascade(row) = row { Some(row) } else { None }),
+        self_excitation: rows.flat_map(|row| if let Row::SelfExcitation(row) = row { Some(row) } else { None }),
+    }
 }
 
 struct State {
     config: Cascades,
     horizon_ms: i64,
     watermarks: Watermarks,
+    heard: HeardDays,
     names: Arc<Instruments>,
     by_instrument: FxHashMap<InstrumentId, InstrumentCascades>,
+    /// By the second at which something of theirs happens by itself.
+    due: Due,
+    /// Those of this quantum.
+    at_hand: Vec<InstrumentId>,
+    /// Those with fits to be made again.
+    spoilt: BTreeSet<InstrumentId>,
 }
 
 struct InstrumentCascades {
     venue: Venue,
-    coverage: Option<Coverage>,
     seconds: Seconds,
     prices: Prices,
+    thresholds: Thresholds,
+    excitation: Excitation,
     machine: Machine,
     /// Copies of the machine, by the second up to which it had stepped.
     copies: BTreeMap<i64, Machine>,
     /// Episodes that are over, with the second at which the machine ended them.
     ended: Vec<(i64, Episode)>,
     rows: BTreeMap<(Window, i64), Cascade>,
-    /// The last second that was over when rows were last made.
-    now: i64,
-    /// The earliest event second that the machine has not seen.
+    /// The earliest second from which the machine has to step again.
     dirty_from: i64,
     prices_changed: bool,
+    fits_changed: bool,
     forgotten_to: i64,
 }
 
+/// What is kept is looked through so often, in seconds of event time, and when nothing happens so often.
+const FORGET_EVERY_SECS: i64 = 60;
+const FORGET_IDLE_EVERY_SECS: i64 = 600;
+
 impl State {
-    fn quantum(&mut self, input: &[Input], clocks: &[Clock], changes: &mut Vec<(Cascade, isize)>) {
+    fn quantum(&mut self, input: &[Input], clocks: &[Clock], changes: &mut Vec<(Row, isize)>) {
         for item in input {
-            match item {
-                Input::Event(event) => {
-                    let second = event.ts.div_euclid(SECOND_MS);
-                    let Some(instrument) = self.find(event.instrument) else { continue };
-                    instrument.seconds.add(second, event);
-                    instrument.coverage = instrument.coverage.max(Some(event.coverage));
-                    instrument.dirty_from = instrument.dirty_from.min(second);
-                }
-                Input::Prints(Partial { instrument, second, prints }) => {
-                    let Some(instrument) = self.find(*instrument) else { continue };
-                    instrument.prices.add(*second, prints);
-                    instrument.prices_changed |= instrument.rows.values().any(|row| second * SECOND_MS <= row.last_active);
-                }
-            }
+            self.take(item);
+        }
+        for (venue, day) in self.heard.hear(clocks, &self.watermarks, self.horizon_ms) {
+            self.correct_after(venue, day);
         }
         self.watermarks.advance(clocks);
-        for (&id, instrument) in &mut self.by_instrument {
-            // The last second that is over. (The one at hand may still see events that keep a cascade alive.)
-            let now = self.watermarks.of(instrument.venue).div_euclid(SECOND_MS) - 1;
-            if now == instrument.now && instrument.dirty_from == i64::MAX && !instrument.prices_changed {
-                continue;
+        for venue in Venue::ALL {
+            let (reach, now) = (self.watermarks.reach(venue, self.horizon_ms), self.now(venue));
+            self.due.take(venue, now, &mut self.at_hand);
+            self.heard.forget_before(venue, reach.div_euclid(SECOND_MS * DAY_SECS) - self.config.adaptive.days - 1);
+        }
+        let is_pressed = |venue| clocks.iter().any(|clock| *clock == Clock::Flush || *clock == Clock::Idle(venue));
+        if clocks.iter().any(|clock| !matches!(clock, Clock::Active { .. })) {
+            self.at_hand.extend(&self.spoilt);
+        }
+        self.at_hand.sort_unstable();
+        self.at_hand.dedup();
+        for id in std::mem::take(&mut self.at_hand) {
+            let Some(venue) = self.by_instrument.get(&id).map(|known| known.venue) else { continue };
+            let (now, reach) = (self.now(venue), self.watermarks.reach(venue, self.horizon_ms));
+            let Some(instrument) = self.by_instrument.get_mut(&id) else { continue };
+            instrument.step(&self.config, now, &self.heard);
+            let fits = &self.config.self_excitation;
+            instrument.fits_changed |= instrument.excitation.step(id, fits, now, is_pressed(venue), changes);
+            if instrument.excitation.is_spoilt() {
+                self.spoilt.insert(id);
+            } else {
+                self.spoilt.remove(&id);
             }
-            instrument.now = now;
-            instrument.step(&self.config, now);
             instrument.report(id, &self.config, changes);
-            let reach = self.watermarks.reach(instrument.venue, self.horizon_ms);
-            instrument.forget(now, reach.div_euclid(SECOND_MS));
+            instrument.forget(&self.config, now, reach.div_euclid(SECOND_MS));
+            self.due.set(venue, id, instrument.due(&self.config, now));
+        }
+    }
+
+    /// The last second that is over. (The one at hand may still see events that keep a cascade alive.)
+    fn now(&self, venue: Venue) -> i64 {
+        self.watermarks.of(venue).div_euclid(SECOND_MS) - 1
+    }
+
+    fn take(&mut self, item: &Input) {
+        let (id, second) = match item {
+            Input::Event(event) => (event.instrument, event.ts.div_euclid(SECOND_MS)),
+            Input::Prints(partial) => (partial.instrument, partial.second),
+        };
+        let Some(instrument) = self.find(id) else { return };
+        let mut is_touched = match item {
+            Input::Event(event) => {
+                instrument.seconds.add(second, event);
+                instrument.excitation.add(event);
+                instrument.dirty_from = instrument.dirty_from.min(second);
+                instrument.thresholds.correct_after(second.div_euclid(DAY_SECS));
+                true
+            }
+            Input::Prints(partial) => {
+                instrument.prices.add(second, &partial.prints);
+                let is_of_a_row = instrument.rows.values().any(|row| second * SECOND_MS <= row.last_active);
+                instrument.prices_changed |= is_of_a_row;
+                is_of_a_row || second > instrument.forgotten_to + FORGET_IDLE_EVERY_SECS
+            }
+        };
+        if let Some(day) = instrument.thresholds.hear(second) {
+            is_touched |= instrument.correct_after(day);
+        }
+        if is_touched {
+            self.at_hand.push(id);
+        }
+    }
+
+    /// What the days after `day` are measured by has changed.
+    fn correct_after(&mut self, venue: Venue, day: i64) {
+        for (&id, instrument) in self.by_instrument.iter_mut().filter(|(_, instrument)| instrument.venue == venue) {
+            if instrument.correct_after(day) {
+                self.at_hand.push(id);
+            }
         }
     }
 
@@ -132,22 +228,32 @@ impl InstrumentCascades {
     fn new(venue: Venue) -> Self {
         Self {
             venue,
-            coverage: None,
             seconds: Seconds::default(),
             prices: Prices::default(),
+            thresholds: Thresholds::new(venue),
+            excitation: Excitation::default(),
             machine: Machine::default(),
             copies: BTreeMap::new(),
             ended: Vec::new(),
             rows: BTreeMap::new(),
-            now: NEVER,
             dirty_from: i64::MAX,
             prices_changed: false,
+            fits_changed: false,
             forgotten_to: NEVER,
         }
     }
 
+    /// What the days after `day` are measured by has changed. True if any of them was measured.
+    fn correct_after(&mut self, day: i64) -> bool {
+        let is_measured = self.thresholds.correct_after(day);
+        if is_measured {
+            self.dirty_from = self.dirty_from.min((day + 1) * DAY_SECS);
+        }
+        is_measured
+    }
+
     /// Brings the machine up to the newest event, and to `now` where sums have fallen since.
-    fn step(&mut self, config: &Cascades, now: i64) {
+    fn step(&mut self, config: &Cascades, now: i64, heard: &HeardDays) {
         if self.dirty_from <= self.machine.at {
             let copy = self.copies.range(..self.dirty_from).next_back();
             self.machine = copy.map_or_else(Machine::default, |(_, machine)| machine.clone());
@@ -159,31 +265,32 @@ impl InstrumentCascades {
             if next.div_euclid(60) > self.machine.at.div_euclid(60) && self.machine.at > NEVER {
                 self.copies.insert(self.machine.at, self.machine.clone());
             }
-            self.machine.step(next, &self.seconds, config, &mut self.ended);
+            let limits = || self.thresholds.at(next, &self.seconds, heard, config);
+            self.machine.step(next, &self.seconds, limits, config, &mut self.ended);
         }
     }
 
     /// What the rows should be now, against what they are.
-    fn report(&mut self, id: InstrumentId, config: &Cascades, changes: &mut Vec<(Cascade, isize)>) {
-        let is_dirty = self.dirty_from < i64::MAX || self.prices_changed || self.machine.changed;
-        (self.dirty_from, self.prices_changed, self.machine.changed) = (i64::MAX, false, false);
+    fn report(&mut self, id: InstrumentId, config: &Cascades, changes: &mut Vec<(Row, isize)>) {
+        let is_dirty = self.dirty_from < i64::MAX || self.prices_changed || self.fits_changed || self.machine.changed;
+        (self.dirty_from, self.prices_changed, self.fits_changed, self.machine.changed) = (i64::MAX, false, false, false);
         if !is_dirty || (self.rows.is_empty() && self.ended.is_empty() && self.machine.open.iter().all(Option::is_none)) {
             return;
         }
         let ended = self.ended.iter().map(|(_, episode)| (episode, true));
         let open = self.machine.open.iter().flatten().map(|episode| (episode, false));
-        let coverage = self.coverage.unwrap_or(Coverage::Partial);
         let mut rows = BTreeMap::new();
         for (episode, is_over) in ended.chain(open) {
-            let row = to_row(id, episode, is_over, config, coverage, &self.prices);
+            let at_onset = self.excitation.at_onset(episode.onset, &config.self_excitation);
+            let row = to_row(id, episode, is_over, config, &self.prices, at_onset);
             rows.insert((row.window, row.onset), row);
         }
         for (key, &row) in &rows {
-            replace(self.rows.get(key).copied(), Some(row), |row| row, changes);
+            replace(self.rows.get(key).copied(), Some(row), Row::Cascade, changes);
         }
         for (key, &row) in &self.rows {
             if !rows.contains_key(key) {
-                changes.push((row, -1));
+                changes.push((Row::Cascade(row), -1));
             }
         }
         self.rows = rows;
@@ -191,21 +298,34 @@ impl InstrumentCascades {
 
     /// Drops what no accepted event can reach any more. `reach` is a full minute: the machine is copied between minutes, so setting
     /// it back behind `reach` never brings back an episode that ended before it and was forgotten.
-    fn forget(&mut self, now: i64, reach: i64) {
-        if now < self.forgotten_to + 60 {
+    fn forget(&mut self, config: &Cascades, now: i64, reach: i64) {
+        if now < self.forgotten_to + FORGET_EVERY_SECS {
             return;
         }
         self.forgotten_to = now;
+        self.machine.rest_until(reach - 1, &self.seconds);
+        if self.machine.at < reach {
+            self.copies.clear(); // no event can set the machine back
+        }
         while self.copies.range(..reach).nth(1).is_some() {
             self.copies.pop_first(); // the newest copy before the reach stays
         }
-        let machine_needs = self.copies.first_key_value().map_or(self.machine.at, |(&at, _)| at);
-        self.seconds.forget_before(machine_needs.min(reach) - Window::H4.secs() - 1);
+        let back_to = self.copies.first_key_value().map_or(self.machine.at, |(&at, _)| at);
+        self.thresholds.seal(reach, back_to, &self.seconds, config);
+        self.seconds.forget_before(back_to.min(reach).min(self.thresholds.needs_from(config.mode)) - Window::H4.secs() - 1);
         self.ended.retain(|(ended, _)| *ended >= reach);
         let episodes = || self.ended.iter().map(|(_, episode)| episode).chain(self.machine.open.iter().flatten());
         let onset = episodes().map(|episode| episode.onset).min().unwrap_or(reach);
+        self.excitation.forget(reach, |onset| episodes().any(|e| e.onset == onset));
         self.rows.retain(|&(window, onset), _| episodes().any(|e| e.window == window && e.onset * SECOND_MS == onset));
         self.prices.forget_before(onset.min(reach) - prices::LOOK_BACK_SECS);
+    }
+
+    /// When something happens by itself.
+    fn due(&self, config: &Cascades, now: i64) -> Option<i64> {
+        let idle = self.seconds.first().map(|_| now + FORGET_IDLE_EVERY_SECS);
+        let fit = self.excitation.due(&config.self_excitation);
+        [self.machine.due(&self.seconds, config), fit, idle].into_iter().flatten().min()
     }
 }
 
@@ -214,19 +334,13 @@ fn to_row(
     episode: &Episode,
     is_over: bool,
     config: &Cascades,
-    coverage: Coverage,
     prices: &Prices,
+    at_onset: [Option<AtOnset>; 2],
 ) -> Cascade {
-    let threshold = &config.thresholds[place(episode.window)];
+    let at_onset = at_onset[usize::from(episode.sums.short > episode.sums.long)];
     let total = episode.sums.total();
-    let share = |side: crate::fixed::Notional| side.to_f64() / total.to_f64();
-    let side_bias = match () {
-        () if share(episode.sums.long) >= config.side_bias_share => SideBias::Long,
-        () if share(episode.sums.short) >= config.side_bias_share => SideBias::Short,
-        () => SideBias::Balanced,
-    };
     let hours = episode.window.secs() as f64 / 3_600.0;
-    let severity = episode.peak.to_f64() / hours / threshold.critical_per_hour.to_f64();
+    let severity = episode.peak.to_f64() / hours / episode.limits.critical_per_hour.to_f64();
     Cascade {
         cascade_id: cascade_id(instrument, episode.window, episode.onset),
         instrument,
@@ -237,19 +351,19 @@ fn to_row(
         total,
         long_notional: episode.sums.long,
         short_notional: episode.sums.short,
-        count: episode.sums.count,
+        count: episode.sums.count(),
         window_notional: episode.window_notional,
         peak_window_notional: episode.peak,
+        critical_per_hour: episode.limits.critical_per_hour,
+        critical_from: episode.limits.from,
         severity: Real(severity),
         severity_label: if severity < 1.5 { Severity::Warning } else { Severity::Critical },
-        side_bias,
+        side_bias: SideBias::of(episode.sums.long, episode.sums.short, config.side_bias_share),
         price_move_bps: prices.move_bps(episode.onset, episode.last_active).map(Real),
-        coverage,
+        branching_ratio: at_onset.map(|(ratio, _)| ratio),
+        self_feeding: at_onset.is_some_and(|(_, feeds)| feeds),
+        coverage: episode.sums.coverage(),
     }
-}
-
-fn place(window: Window) -> usize {
-    WINDOWS.iter().position(|&w| w == window).unwrap_or(0) // episodes only have these windows
 }
 
 /// FNV-1a over what names a cascade.

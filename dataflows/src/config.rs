@@ -1,7 +1,7 @@
 //! What the views are told: thresholds, windows, limits. Plain numbers; the program's configuration file is read elsewhere.
 
 use crate::fixed::{Notional, ONE, Rate};
-use crate::model::Timeframe;
+use crate::model::{MINUTE_MS, Timeframe};
 
 /// Settings of all views.
 #[derive(Clone, Debug)]
@@ -18,8 +18,6 @@ pub struct Config {
     pub cascades: Cascades,
     /// Volatility and its regimes.
     pub volatility: Volatility,
-    /// Regimes by hidden Markov models.
-    pub regimes: Regimes,
     /// Time frames whose closed bars have features.
     pub features_timeframes: Vec<Timeframe>,
     /// Support zones and returns to them.
@@ -28,17 +26,71 @@ pub struct Config {
     pub funding: Funding,
     /// Open interest: quadrants and shocks.
     pub open_interest: OpenInterest,
+    /// How symbols move together.
+    pub correlation: Correlation,
+    /// Regimes by hidden Markov models.
+    pub regimes: Regimes,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
 #[derive(Clone, Copy, Debug)]
 pub struct Cascades {
+    /// Which thresholds count.
+    pub mode: CascadeMode,
     /// The 5m, 1h and 4h windows, in this order.
     pub thresholds: [Threshold; 3],
+    /// The thresholds out of a symbol's own past.
+    pub adaptive: Adaptive,
     /// A side with at least this share of notional bears the cascade.
     pub side_bias_share: f64,
     /// A cascade ends this long after it was last active.
     pub end_after_secs: i64,
+    /// How liquidations beget liquidations.
+    pub self_excitation: SelfExcitation,
+    /// Cascades of several assets at once.
+    pub market: MarketCascades,
+}
+
+/// How liquidations beget liquidations.
+#[derive(Clone, Copy, Debug)]
+pub struct SelfExcitation {
+    /// A side with fewer events in 24 h is not fitted.
+    pub events_min: usize,
+    /// The branching ratio from which a cascade can be called self-feeding.
+    pub feeding_ratio: f64,
+}
+
+/// Cascades of several assets at once.
+#[derive(Clone, Copy, Debug)]
+pub struct MarketCascades {
+    /// So many base assets.
+    pub assets_min: usize,
+    /// Must have a 5m onset inside this time.
+    pub within_secs: i64,
+}
+
+/// Which thresholds count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CascadeMode {
+    /// The configured dollars.
+    Absolute,
+    /// The quantile of the symbol's own windows; no cascade before enough days are known, or where the quantile is zero.
+    Adaptive,
+    /// The configured dollars, and as soon as enough days are known the quantile too.
+    Both,
+}
+
+/// A window must be above the quantile of the symbol's same windows at every second of the known days before.
+#[derive(Clone, Copy, Debug)]
+pub struct Adaptive {
+    /// Which.
+    pub quantile: f64,
+    /// Complete UTC days to look back.
+    pub days: i64,
+    /// Fewer known ones give no quantile.
+    pub known_days_min: i64,
+    /// A day is known if the venue was heard in this share of its minutes (and the symbol before it began).
+    pub heard_min: f64,
 }
 
 /// A window's limits.
@@ -156,6 +208,89 @@ pub struct OpenInterest {
     pub shock_drop: f64,
 }
 
+/// Correlations, market mode, betas, breaks (ANALYTICS: "Correlation").
+#[derive(Clone, Debug)]
+pub struct Correlation {
+    /// The windows. Time frames up to 1h.
+    pub horizons: Vec<CorrelationWindow>,
+    /// A pair needs this share of the window's bars in common.
+    pub coverage_min: f64,
+    /// The half-life of the weighted correlation, as a share of the window.
+    pub ewma_half_life: f64,
+    /// Complete UTC days of a pair's history, at most 60.
+    pub baseline_days: i64,
+    /// Days with a sample that a history needs.
+    pub baseline_days_min: i64,
+    /// The symbol that betas are against.
+    pub benchmark: String,
+    /// With more symbols than this, only changes of `row_step` are written and breaks compare each symbol with the market.
+    pub pairs_up_to: usize,
+    /// By how much r must differ from the last written one.
+    pub row_step: f64,
+    /// When a pair breaks apart.
+    pub breaks: CorrelationBreaks,
+}
+
+/// A window of bars.
+#[derive(Clone, Copy, Debug)]
+pub struct CorrelationWindow {
+    /// Of which bars.
+    pub timeframe: Timeframe,
+    /// How many.
+    pub bars: usize,
+}
+
+impl CorrelationWindow {
+    /// From the window's length.
+    #[must_use]
+    pub fn of(timeframe: Timeframe, minutes: i64) -> Self {
+        Self { timeframe, bars: usize::try_from(minutes * MINUTE_MS / timeframe.ms()).unwrap_or(0).max(2) }
+    }
+}
+
+/// When a pair breaks apart, and when that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct CorrelationBreaks {
+    /// r below this is a break, unless the pair has always been so.
+    pub r_below: f64,
+    /// Fisher's z so many deviations below the baseline is one.
+    pub fall_sd: f64,
+    /// … if r is so far below the baseline's.
+    pub fall_r: f64,
+    /// The deviation counts as at least this.
+    pub sd_min: f64,
+    /// It must hold for so many bars.
+    pub hold_bars: u32,
+    /// It is over when z is less than so many deviations below the baseline.
+    pub clear_sd: f64,
+    /// A pair trade where the baseline's r was at least this.
+    pub pair_trade_r: f64,
+}
+
+impl Default for Correlation {
+    fn default() -> Self {
+        Self {
+            horizons: vec![CorrelationWindow::of(Timeframe::M5, 1_440), CorrelationWindow::of(Timeframe::M1, 240)],
+            coverage_min: 0.8,
+            ewma_half_life: 0.25,
+            baseline_days: 30,
+            baseline_days_min: 7,
+            benchmark: "BTC-USDT-PERP".to_owned(),
+            pairs_up_to: 20,
+            row_step: 0.02,
+            breaks: CorrelationBreaks {
+                r_below: -0.5,
+                fall_sd: 3.0,
+                fall_r: 0.3,
+                sd_min: 0.15,
+                hold_bars: 3,
+                clear_sd: 2.0,
+                pair_trade_r: 0.5,
+            },
+        }
+    }
+}
+
 /// Regimes by hidden Markov models (ANALYTICS: "HMM regimes").
 #[derive(Clone, Debug)]
 pub struct Regimes {
@@ -237,13 +372,17 @@ impl Default for Config {
             venue_lag_ms_max: 14_400_000,
             open_bars_every_ms: 1_000,
             cascades: Cascades {
+                mode: CascadeMode::Both,
                 thresholds: [
                     Threshold::usd(250_000.0, 3_000_000.0),
                     Threshold::usd(500_000.0, 500_000.0),
                     Threshold::usd(500_000.0, 200_000.0),
                 ],
+                adaptive: Adaptive { quantile: 0.995, days: 30, known_days_min: 7, heard_min: 0.8 },
                 side_bias_share: 0.65,
                 end_after_secs: 300,
+                self_excitation: SelfExcitation { events_min: 200, feeding_ratio: 0.8 },
+                market: MarketCascades { assets_min: 3, within_secs: 60 },
             },
             volatility: Volatility {
                 mode: VolatilityMode::Absolute,
@@ -256,7 +395,6 @@ impl Default for Config {
                 history_days: 90,
                 history_days_min: 30,
             },
-            regimes: Regimes::default(),
             features_timeframes: vec![Timeframe::M1, Timeframe::M15, Timeframe::H1, Timeframe::H4, Timeframe::D1, Timeframe::W1],
             support_zones: SupportZones {
                 window_minutes: 1_440,
@@ -280,6 +418,8 @@ impl Default for Config {
                 settlements_min: 21,
             },
             open_interest: OpenInterest { quadrant_interest_min: 0.005, quadrant_price_min: 0.0025, shock_drop: 0.03 },
+            correlation: Correlation::default(),
+            regimes: Regimes::default(),
         }
     }
 }

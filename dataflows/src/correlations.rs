@@ -1,14 +1,96 @@
-//! How symbols move together.
+//! Views `correlations`, `market_mode`, `betas`, `correlation_breaks`: how symbols move together.
 //!
-//! [`returns`] are integers, so [`products`] of all pairs can be summed and taken off again without a trace; [`eigen`] finds the
-//! market's first eigenvector. [`RollingCorrelation`] puts these together for whoever has rows of returns.
+//! Per horizon (5m bars over 24 h, 1m bars over 4 h): Pearson's r of all pairs of symbols and of each symbol with the rest of the market, the
+//! first eigenvector's share, slopes on a benchmark, and pairs that break apart. Read [`returns`], [`products`], [`eigen`], then [`horizon`],
+//! which steps through bars. [`RollingCorrelation`] is the core for whoever has rows of returns and no dataflow.
+//!
+//! A row stands at the end of a bar of which both symbols have a return. What a corrected bar touches is said anew from that bar on, as far
+//! back as the correction horizon and an hour between venues reach. Above 20 symbols a pair is written when r has moved by 0.02 since its last
+//! row; that chain starts afresh each UTC day.
+//!
+//! Cost: one step a bar and horizon, about a millisecond at 500 symbols; a correction pays for each bar from the corrected one on, there and back.
 
+mod baseline;
+mod breaks;
+mod closings;
 mod eigen;
+mod ewma;
+mod horizon;
+mod key;
+mod market;
 mod products;
 mod returns;
 mod rolling;
+mod rows;
 
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Exchange;
+use timely::dataflow::operators::vec::Filter;
+
+use crate::config::Config;
+use crate::model::{Bar, Beta, Change, Clock, Correlation, CorrelationBreak, Instruments, MarketMode, Timeframe};
+use crate::operators::{KnownAt, per_quantum};
 pub use eigen::{First, first};
+use horizon::HorizonState;
 pub use products::{CrossProducts, Joint, pair};
 pub use returns::{ABSENT, CLIP, UNITS, between, fisher_z, units};
 pub use rolling::RollingCorrelation;
+
+/// The views.
+pub struct Correlations<'scope> {
+    /// Pairs.
+    pub correlations: VecCollection<'scope, KnownAt, Correlation, isize>,
+    /// The market as one.
+    pub market_mode: VecCollection<'scope, KnownAt, MarketMode, isize>,
+    /// Symbols against the benchmark.
+    pub betas: VecCollection<'scope, KnownAt, Beta, isize>,
+    /// Pairs that broke apart.
+    pub correlation_breaks: VecCollection<'scope, KnownAt, CorrelationBreak, isize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Output {
+    Correlation(Correlation),
+    Mode(MarketMode),
+    Beta(Beta),
+    Break(CorrelationBreak),
+}
+
+/// Maintains the views from closed bars. All of one time frame are on one worker.
+pub fn correlations<'scope>(
+    closed: VecCollection<'scope, KnownAt, Bar, isize>,
+    clocks: StreamVec<'scope, KnownAt, Clock>,
+    config: &Config,
+    instruments: &Arc<Instruments>,
+) -> Correlations<'scope> {
+    let settings = config.correlation.clone();
+    let timeframes: Vec<Timeframe> = settings.horizons.iter().map(|window| window.timeframe).collect();
+    let state = |&window| {
+        let state = HorizonState::new(&settings, window, config.correction_horizon_ms, Arc::clone(instruments));
+        state.map(|state| (window.timeframe, state))
+    };
+    let mut states: Vec<(Timeframe, HorizonState)> = settings.horizons.iter().filter_map(state).collect();
+    let bars = closed.inner.filter(move |(bar, _, _)| timeframes.contains(&bar.timeframe));
+    let bars = bars.exchange(|(bar, _, _)| bar.timeframe as u64);
+    let all = per_quantum(bars, clocks, "correlations", move |_, mut bars: Vec<Change<Bar>>, _, changes| {
+        if bars.is_empty() {
+            return;
+        }
+        bars.sort_unstable_by_key(|(bar, _, _)| bar.timeframe);
+        for bars in bars.chunk_by_mut(|a, b| a.0.timeframe == b.0.timeframe) {
+            let of = bars[0].0.timeframe;
+            for (_, state) in states.iter_mut().filter(|(timeframe, _)| *timeframe == of) {
+                state.quantum(bars, changes);
+            }
+        }
+    });
+    Correlations {
+        correlations: all.clone().flat_map(|row| if let Output::Correlation(row) = row { Some(row) } else { None }),
+        market_mode: all.clone().flat_map(|row| if let Output::Mode(row) = row { Some(row) } else { None }),
+        betas: all.clone().flat_map(|row| if let Output::Beta(row) = row { Some(row) } else { None }),
+        correlation_breaks: all.flat_map(|row| if let Output::Break(row) = row { Some(row) } else { None }),
+    }
+}

@@ -3,11 +3,11 @@
 //! ```text
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
 //!                     │   klines ───┼▶ kline_checks
-//!                     │             └▶ features ─▶ regimes ◀ models
-//!                     │                              ├▶ window_regimes, confirmations, drift
-//!                     │                              └▶ regime_episodes
+//!                     │             ├▶ features ─▶ regimes, window_regimes, … ◀ models
+//!                     │             │                └▶ confirmations, drift ─▶ regime_episodes
+//!                     │             └▶ correlations, market_mode, betas, correlation_breaks (all symbols)
 //!                     ├▶ liquidations, windows
-//!                     ├▶ cascades ◀ prices
+//!                     ├▶ cascades, self_excitation ◀ prices;  cascades ─▶ market_cascades
 //!                     ├▶ support_zones, zone_touches ◀ prices, marks
 //!                     └▶ quotes ─▶ basis
 //!                               ├▶ funding, funding_anomalies
@@ -30,8 +30,8 @@ use crate::model::{Clock, Instruments, LateEvent, Tick};
 use crate::models::Release;
 use crate::operators::{KnownAt, per_quantum};
 use crate::{
-    bars, cascades, features, funding, funding_spreads, kline_checks, liquidations, oi_shocks, open_interest,
-    open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
+    bars, cascades, correlations, features, funding, funding_spreads, kline_checks, liquidations, market_cascades, oi_shocks,
+    open_interest, open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
 };
 use crate::{confirmations, drift, regime_episodes, regimes};
 
@@ -66,6 +66,7 @@ pub fn build<'scope>(
     let zones = support_zones::support_zones(&base, clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
     let cascades = cascades::cascades(base.liquidations.clone(), base.partials, clocks.clone(), config, names());
+    let correlations = correlations::correlations(bars.closed.clone(), clocks.clone(), config, instruments);
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
     let features = features::features(bars.closed.clone(), clocks.clone(), config);
     let regimes = regimes::regimes(features.clone(), releases.broadcast(), clocks.clone(), config, names());
@@ -80,26 +81,32 @@ pub fn build<'scope>(
         funding_anomalies: funding.anomalies.concat(spreads.anomalies),
         funding_spreads: spreads.rows,
         open_interest_totals: open_interest_totals::open_interest_totals(quotes.interest, clocks.clone(), config, names()),
-        oi_shocks: oi_shocks::oi_shocks(open_interest.clone(), cascades.clone(), clocks.clone(), config),
+        oi_shocks: oi_shocks::oi_shocks(open_interest.clone(), cascades.cascades.clone(), clocks.clone(), config),
         basis: quotes.basis,
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
         regime_episodes: regime_episodes::regime_episodes(regimes.regimes.clone(), seen.0, seen.1, clocks.clone(), config),
-        late_events: late_events(base.late, clocks),
-        bars: bars.bars,
         features,
         regimes: regimes.regimes,
         candidate_regimes: regimes.candidate_regimes,
         window_regimes: regimes.window_regimes,
         confirmations: confirmations.confirmations,
         drift: drift.drift,
-        cascades,
+        late_events: late_events(base.late, clocks.clone()),
+        bars: bars.bars,
+        market_cascades: market_cascades::market_cascades(cascades.cascades.clone(), clocks.clone(), config, names()),
+        cascades: cascades.cascades,
+        self_excitation: cascades.self_excitation,
         volatility,
         support_zones: zones.zones,
         zone_touches: zones.touches,
         funding: funding.rows,
         open_interest,
+        correlations: correlations.correlations,
+        market_mode: correlations.market_mode,
+        betas: correlations.betas,
+        correlation_breaks: correlations.correlation_breaks,
     }
 }
 

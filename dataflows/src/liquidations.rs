@@ -12,10 +12,11 @@ use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 
 use crate::config::Config;
+use crate::due::Due;
 use crate::fixed::Notional;
 use crate::model::{
-    Clock, InstrumentId, Instruments, Liquidation, LiquidationRow, LiquidationWindow, MINUTE_MS, PositionSide, SECOND_MS, Venue,
-    Window,
+    Clock, Coverage, InstrumentId, Instruments, Liquidation, LiquidationRow, LiquidationWindow, MINUTE_MS, PositionSide,
+    SECOND_MS, Venue, Window,
 };
 use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
 
@@ -48,7 +49,8 @@ fn to_row(event: &Liquidation) -> LiquidationRow {
 pub(crate) struct Sums {
     pub long: Notional,
     pub short: Notional,
-    pub count: u64,
+    /// Number of events by coverage, in the order of [`Coverage`].
+    pub counts: [u32; 3],
     pub largest: Notional,
 }
 
@@ -59,13 +61,15 @@ impl Sums {
             PositionSide::Long => (notional, Notional(0)),
             PositionSide::Short => (Notional(0), notional),
         };
-        Self { long, short, count: 1, largest: notional }
+        let mut counts = [0; 3];
+        counts[event.coverage as usize] = 1;
+        Self { long, short, counts, largest: notional }
     }
 
     pub fn merge(&mut self, other: &Self) {
         self.long += other.long;
         self.short += other.short;
-        self.count += other.count;
+        self.counts.iter_mut().zip(other.counts).for_each(|(ours, theirs)| *ours += theirs);
         self.largest = self.largest.max(other.largest);
     }
 
@@ -73,11 +77,25 @@ impl Sums {
     pub fn remove(&mut self, other: &Self) {
         self.long = self.long - other.long;
         self.short = self.short - other.short;
-        self.count -= other.count;
+        self.counts.iter_mut().zip(other.counts).for_each(|(ours, theirs)| *ours -= theirs);
     }
 
     pub fn total(&self) -> Notional {
         self.long + self.short
+    }
+
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|&n| u64::from(n)).sum()
+    }
+
+    /// The least complete coverage among the events.
+    pub fn coverage(&self) -> Coverage {
+        let [_, sampled, partial] = self.counts;
+        match () {
+            () if partial > 0 => Coverage::Partial,
+            () if sampled > 0 => Coverage::Sampled1s,
+            () => Coverage::Full,
+        }
     }
 }
 
@@ -93,6 +111,8 @@ pub fn liquidation_windows<'scope>(
         watermarks: Watermarks::new(config.lateness_ms),
         names: instruments,
         by_instrument: FxHashMap::default(),
+        due: Due::default(),
+        at_hand: Vec::new(),
     };
     per_quantum(events, clocks, "liquidation_windows", move |_known_at, events, clocks, changes| {
         state.quantum(&events, clocks, changes);
@@ -104,6 +124,10 @@ struct State {
     watermarks: Watermarks,
     names: Arc<Instruments>,
     by_instrument: FxHashMap<InstrumentId, Minutes>,
+    /// By the minute that closes next for them.
+    due: Due,
+    /// Those of this quantum.
+    at_hand: Vec<InstrumentId>,
 }
 
 /// One instrument's minutes, numbered by their end: bucket m covers the seconds in (60 (m − 1), 60 m].
@@ -127,14 +151,25 @@ impl State {
             let bucket = (second + 59).div_euclid(60);
             minutes.buckets.entry(bucket).or_default().merge(&Sums::of(event));
             minutes.dirty_from = minutes.dirty_from.min(bucket);
+            self.at_hand.push(event.instrument);
         }
         self.watermarks.advance(clocks);
-        for (&id, minutes) in &mut self.by_instrument {
-            // The second that a window ends with must be over.
-            let closed_to = (self.watermarks.of(minutes.venue) - SECOND_MS).div_euclid(MINUTE_MS);
-            minutes.make_rows(id, closed_to, self.horizon_minutes, changes);
+        // The second that a window ends with must be over.
+        let closed_to = |venue| (self.watermarks.of(venue) - SECOND_MS).div_euclid(MINUTE_MS);
+        for venue in Venue::ALL {
+            self.due.take(venue, closed_to(venue), &mut self.at_hand);
         }
-        self.by_instrument.retain(|_, minutes| !minutes.buckets.is_empty());
+        self.at_hand.sort_unstable();
+        self.at_hand.dedup();
+        for id in self.at_hand.drain(..) {
+            let Some(minutes) = self.by_instrument.get_mut(&id) else { continue };
+            minutes.make_rows(id, closed_to(minutes.venue), self.horizon_minutes, changes);
+            let is_over = minutes.buckets.is_empty();
+            self.due.set(minutes.venue, id, (!is_over).then_some(minutes.closed_to + 1));
+            if is_over {
+                self.by_instrument.remove(&id);
+            }
+        }
     }
 }
 
@@ -175,14 +210,15 @@ impl Minutes {
         for bucket in self.buckets.range(minute - window.secs() / 60 + 1..=minute) {
             sums.merge(bucket.1);
         }
-        (sums.count > 0).then_some(LiquidationWindow {
+        (sums.count() > 0).then_some(LiquidationWindow {
             instrument,
             window,
             ts: minute * MINUTE_MS,
             long_notional: sums.long,
             short_notional: sums.short,
-            count: sums.count,
+            count: sums.count(),
             largest: sums.largest,
+            coverage: sums.coverage(),
         })
     }
 }

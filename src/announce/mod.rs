@@ -12,6 +12,7 @@ use dataflows::model::{Change, Changes, Coverage, Instruments, Severity};
 use crate::store::Quantum;
 use crate::store::edge::{AlertRow, EdgeRow};
 
+mod correlation;
 mod funding;
 mod liquidations;
 mod regimes;
@@ -60,11 +61,13 @@ impl Announcer {
         for changes in &quantum.changes {
             match changes {
                 Changes::Cascades(changes) => self.tell(changes, &mut rows),
+                Changes::MarketCascades(changes) => self.tell(changes, &mut rows),
                 Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
                 Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
                 Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
                 Changes::OiShocks(changes) => self.tell(changes, &mut rows),
                 Changes::RegimeEpisodes(changes) => self.tell(changes, &mut rows),
+                Changes::CorrelationBreaks(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode
             }
         }

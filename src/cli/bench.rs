@@ -3,6 +3,8 @@
 //! Frames lie in memory before the clock starts, so what is timed is parsing and the dataflow, not the disk. Each round times
 //! every setting once, one after the other; the table gives medians over rounds, and ratios within a round.
 
+mod correlation;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ enum What {
     Pipeline(PipelineArgs),
     /// Cost per event from few symbols to many, and resident memory of many symbols for a day.
     Scale(scale::ScaleArgs),
+    /// All pairs of many symbols for one bar.
+    Correlation(correlation::CorrelationArgs),
     /// Rows into the embedded store.
     Store {
         /// How many.
@@ -111,6 +115,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         What::Parse(corpus) => parse(&corpus)?,
         What::Pipeline(args) => pipeline(&args).await?,
         What::Scale(args) => scale::run(&args).await?,
+        What::Correlation(args) => correlation::run(&args)?,
         What::Store { rows, json } => store(rows, json).await?,
     }
     Ok(ExitCode::SUCCESS)

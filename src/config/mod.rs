@@ -4,10 +4,12 @@
 //! against that schema with every mistake reported where it stands ([`document`]), and what one key demands of another is
 //! written out in [`rules`].
 
+mod correlation;
 pub mod document;
 pub mod load;
 pub mod problem;
 pub mod redact;
+mod regimes;
 pub mod rules;
 pub mod schema;
 
@@ -17,7 +19,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use correlation::{Correlation, CorrelationBars, CorrelationBreaks, CorrelationWindow};
 pub use problem::{ConfigErrors, Problem};
+pub use regimes::Regimes;
 
 /// Everything that can be set. Every key has a default; `config/full.toml` lists them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -147,6 +151,8 @@ pub struct Views {
     pub funding: Funding,
     /// Open interest.
     pub open_interest: OpenInterest,
+    /// How symbols move together.
+    pub correlation: Correlation,
     /// Regimes by hidden Markov models.
     pub regimes: Regimes,
 }
@@ -161,84 +167,8 @@ impl Default for Views {
             support_zones: SupportZones::default(),
             funding: Funding::default(),
             open_interest: OpenInterest::default(),
+            correlation: Correlation::default(),
             regimes: Regimes::default(),
-        }
-    }
-}
-
-/// Regimes by hidden Markov models. Without models (`--models DIR`) nothing of it is computed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Regimes {
-    /// Time frames that models may speak of: `1m`, `5m`, `15m`, `1h`, `4h`, `1d`, `1w`. They need features.
-    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
-    pub timeframes: Vec<String>,
-    /// A state is entered at this probability.
-    #[schemars(range(min = 0.51, max = 1.0))]
-    pub enter: f64,
-    /// Below this probability a decided state is not firm.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub leave: f64,
-    /// Bars that the fixed-lag smoother looks back.
-    #[schemars(range(min = 1, max = 200))]
-    pub lag: usize,
-    /// Bars before an anchor (midnight, the first of the month) from which a filter starts.
-    #[schemars(range(min = 16, max = 10_000))]
-    pub warm_up_bars: usize,
-    /// Bars ahead of which the state is forecast.
-    #[schemars(range(min = 0, max = 100))]
-    pub forecast_bars: usize,
-    /// Bars of a window that is looked at by itself.
-    #[schemars(range(min = 16, max = 10_000))]
-    pub window_bars: usize,
-    /// Time frames whose windows are looked at by themselves.
-    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
-    pub window_timeframes: Vec<String>,
-    /// Weights of the time frames that confirm each other.
-    pub confirmation_weights: std::collections::BTreeMap<String, f64>,
-    /// Fewer votes than this confirm nothing.
-    #[schemars(range(min = 1, max = 7))]
-    pub confirmation_present_min: usize,
-    /// Confirmed when at least this share of the votes' weight agrees.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub confirmation_enter: f64,
-    /// For so many bars of the fastest of them.
-    #[schemars(range(min = 1, max = 1_000))]
-    pub confirmation_hold_bars: usize,
-    /// No longer confirmed below this share.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub confirmation_leave: f64,
-    /// A model drifts when its drift score is above this.
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub drift_score_max: f64,
-    /// For so many bars.
-    #[schemars(range(min = 1, max = 1_000))]
-    pub drift_bars: usize,
-    /// Time frames whose changes of regime are events.
-    #[schemars(inner(regex(pattern = "^(1m|5m|15m|1h|4h|1d|1w)$")))]
-    pub change_timeframes: Vec<String>,
-}
-
-impl Default for Regimes {
-    fn default() -> Self {
-        let slow = ["1h", "4h", "1d", "1w"];
-        Self {
-            timeframes: ["1m", "15m", "1h", "4h", "1d", "1w"].map(str::to_owned).into(),
-            enter: 0.8,
-            leave: 0.5,
-            lag: 20,
-            warm_up_bars: 256,
-            forecast_bars: 12,
-            window_bars: 256,
-            window_timeframes: slow.map(str::to_owned).into(),
-            confirmation_weights: slow.map(|timeframe| (timeframe.to_owned(), 1.0)).into(),
-            confirmation_present_min: 3,
-            confirmation_enter: 0.7,
-            confirmation_hold_bars: 2,
-            confirmation_leave: 0.5,
-            drift_score_max: 0.5,
-            drift_bars: 3,
-            change_timeframes: slow.map(str::to_owned).into(),
         }
     }
 }
@@ -247,29 +177,112 @@ impl Default for Regimes {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cascades {
+    /// Which thresholds count: `absolute`, the dollars below; `adaptive`, the quantile of the symbol's own past; `both`, once enough
+    /// days are known, before that the dollars alone.
+    pub mode: CascadeMode,
     /// The 5m window.
     pub m5: Threshold,
     /// The 1h window.
     pub h1: Threshold,
     /// The 4h window.
     pub h4: Threshold,
+    /// The thresholds out of a symbol's own past.
+    pub adaptive: Adaptive,
     /// A side with at least this share of notional bears the cascade.
     #[schemars(range(min = 0.5, max = 1.0))]
     pub side_bias_share: f64,
     /// A cascade ends this long after it was last active.
     #[schemars(range(min = 1, max = 86_400))]
     pub end_after_secs: u64,
+    /// How liquidations beget liquidations.
+    pub self_excitation: SelfExcitation,
+    /// Cascades of several assets at once.
+    pub market: MarketCascades,
 }
 
 impl Default for Cascades {
     fn default() -> Self {
         Self {
+            mode: CascadeMode::Both,
             m5: Threshold { minimum_usd: 250_000.0, critical_usd_per_hour: 3_000_000.0 },
             h1: Threshold { minimum_usd: 500_000.0, critical_usd_per_hour: 500_000.0 },
             h4: Threshold { minimum_usd: 500_000.0, critical_usd_per_hour: 200_000.0 },
             side_bias_share: 0.65,
             end_after_secs: 300,
+            adaptive: Adaptive::default(),
+            self_excitation: SelfExcitation::default(),
+            market: MarketCascades::default(),
         }
+    }
+}
+
+/// Which thresholds count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum CascadeMode {
+    Absolute,
+    Adaptive,
+    Both,
+}
+
+/// A window must be above the quantile of the symbol's same windows at every second of the known days before today.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Adaptive {
+    /// Which quantile.
+    #[schemars(range(min = 0.5, max = 0.9999))]
+    pub quantile: f64,
+    /// Complete UTC days to look back.
+    #[schemars(range(min = 1, max = 90))]
+    pub days: u64,
+    /// Fewer known days give no quantile.
+    #[schemars(range(min = 1, max = 90))]
+    pub known_days_min: u64,
+    /// A day is known if the venue was heard in this share of its minutes, and the symbol before it began.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub heard_min: f64,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { quantile: 0.995, days: 30, known_days_min: 7, heard_min: 0.8 }
+    }
+}
+
+/// How liquidations of one symbol and side beget others: a Hawkes process, fitted each hour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelfExcitation {
+    /// A side with fewer events in 24 h is not fitted.
+    #[schemars(range(min = 20, max = 20_000))]
+    pub events_min: u64,
+    /// The branching ratio from which a cascade can be called self-feeding.
+    #[schemars(range(min = 0.1, max = 1.0))]
+    pub feeding_ratio: f64,
+}
+
+impl Default for SelfExcitation {
+    fn default() -> Self {
+        Self { events_min: 200, feeding_ratio: 0.8 }
+    }
+}
+
+/// Cascades of several assets at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarketCascades {
+    /// So many base assets.
+    #[schemars(range(min = 2, max = 100))]
+    pub assets_min: u64,
+    /// Must have the onset of a 5m cascade inside this time.
+    #[schemars(range(min = 1, max = 3_600))]
+    pub within_secs: u64,
+}
+
+impl Default for MarketCascades {
+    fn default() -> Self {
+        Self { assets_min: 3, within_secs: 60 }
     }
 }
 

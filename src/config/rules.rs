@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dataflows::model::Timeframe;
 
 use super::document::{Places, suggestion};
-use super::{Config, Feed, Funding, Store, Views, Volatility, Webhook, redact};
+use super::{Config, Correlation, Feed, Funding, Store, Views, Volatility, Webhook, redact};
 
 const BINANCE_STREAMS: [&str; 6] = ["trades", "aggTrades", "klines", "mark", "liquidations", "open_interest"];
 const BYBIT_STREAMS: [&str; 6] = ["trades", "klines", "tickers", "mark", "open_interest", "liquidations"];
@@ -27,6 +27,7 @@ pub fn check(config: &Config, places: &mut Places) {
     boundaries(config.views.volatility.boundaries, config.views.volatility.hysteresis, places);
     history(&config.views.volatility, places);
     funding(&config.views.funding, places);
+    correlation(&config.views.correlation, places);
     regimes(&config.views, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
@@ -76,6 +77,22 @@ fn funding(funding: &Funding, places: &mut Places) {
             let message = format!("{} is above {key}, {limit}", funding.clear_z);
             places.error("views.funding.clear_z", message, "what has begun would be over at once: lower it");
         }
+    }
+}
+
+fn correlation(correlation: &Correlation, places: &mut Places) {
+    let Correlation { long, short, breaks, baseline_days, baseline_days_min, .. } = correlation;
+    if long.window_minutes == short.window_minutes {
+        let message = format!("both horizons are {} minutes long", long.window_minutes);
+        places.error("views.correlation.short.window_minutes", message, "rows are told apart by it: choose another");
+    }
+    if baseline_days_min > baseline_days {
+        let message = format!("{baseline_days_min} is above baseline_days, {baseline_days}");
+        places.error("views.correlation.baseline_days_min", message, "no pair would ever have a baseline: lower it");
+    }
+    if breaks.clear_sd > breaks.fall_sd {
+        let message = format!("{} is above fall_sd, {}", breaks.clear_sd, breaks.fall_sd);
+        places.error("views.correlation.breaks.clear_sd", message, "a break would be over before it began: lower it");
     }
 }
 

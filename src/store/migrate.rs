@@ -26,6 +26,8 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     migration(1, "views", include_str!("../../schemas/clickhouse/0001_views.sql")),
     migration(2, "volatility_regimes", include_str!("../../schemas/clickhouse/0002_volatility_regimes.sql")),
+    migration(3, "correlations", include_str!("../../schemas/clickhouse/0003_correlations.sql")),
+    migration(4, "liquidations", include_str!("../../schemas/clickhouse/0004_liquidations.sql")),
     migration(5, "support_zones", include_str!("../../schemas/clickhouse/0005_support_zones.sql")),
     migration(6, "funding_and_open_interest", include_str!("../../schemas/clickhouse/0006_funding_and_open_interest.sql")),
     migration(7, "volatility_history", include_str!("../../schemas/clickhouse/0007_volatility_history.sql")),

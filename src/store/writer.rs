@@ -319,7 +319,7 @@ impl Target {
 
     fn names<R: Stored>(&self, changes: &[Change<R>]) -> Result<Names, StoreError> {
         let mut names = Names::default();
-        for instrument in changes.iter().filter_map(|(row, _, _)| row.instrument()) {
+        for instrument in changes.iter().flat_map(|(row, _, _)| row.instruments()) {
             if let std::collections::hash_map::Entry::Vacant(entry) = names.entry(instrument) {
                 let unknown = StoreError::UnknownInstrument { table: R::TABLE, instrument: instrument.0 };
                 entry.insert(self.instruments.get(instrument).ok_or(unknown)?);

@@ -60,6 +60,14 @@ pub struct CascadeFacts {
     pub count: u64,
     /// Whose positions it closes.
     pub side_bias: SideBias,
+    /// What the velocity had to exceed, USD per hour.
+    pub critical_usd_per_hour: f64,
+    /// Which rule set it: `absolute`, `adaptive`.
+    pub critical_from: &'static str,
+    /// Of the side with the larger notional: liquidations that one begets by itself. `None`: too few to tell.
+    pub branching_ratio: Option<f64>,
+    /// That side begot its own liquidations at the onset.
+    pub self_feeding: bool,
     /// Peak velocity / critical velocity.
     pub severity: f64,
     /// The severity in words.
@@ -123,12 +131,20 @@ fn cascade_description(facts: &CascadeFacts) -> String {
     if facts.ended_at_ms.is_some() {
         text.push_str(&format!(" It lasted {}.", duration(facts.last_active_ms.saturating_sub(facts.onset_ms))));
     }
-    match facts.coverage {
-        Coverage::Full => {}
-        Coverage::Sampled1s => text.push_str(" The venue reports at most one liquidation a second: the true size is larger."),
-        Coverage::Partial => text.push_str(" The venue reports only part of its liquidations: the true size is larger."),
+    if let Some(ratio) = facts.branching_ratio.filter(|_| facts.self_feeding) {
+        text.push_str(&format!(" It feeds itself: each liquidation begets {ratio:.2} more."));
     }
+    text.push_str(incomplete(facts.coverage));
     text
+}
+
+/// What to add where the feed leaves liquidations out.
+fn incomplete(coverage: Coverage) -> &'static str {
+    match coverage {
+        Coverage::Full => "",
+        Coverage::Sampled1s => " The venue reports at most one liquidation a second: the true size is larger.",
+        Coverage::Partial => " The venue reports only part of its liquidations: the true size is larger.",
+    }
 }
 
 fn cascade_data(facts: &CascadeFacts) -> Map<String, Value> {
@@ -146,6 +162,10 @@ fn cascade_data(facts: &CascadeFacts) -> Map<String, Value> {
         "peak_velocity_usd_per_hour": facts.peak_velocity_usd_per_hour,
         "count": facts.count,
         "side_bias": facts.side_bias,
+        "critical_usd_per_hour": facts.critical_usd_per_hour,
+        "critical_from": facts.critical_from,
+        "branching_ratio": facts.branching_ratio,
+        "self_feeding": facts.self_feeding,
         "severity": facts.severity,
         "price_move_bps": facts.price_move_bps,
         "coverage": facts.coverage,

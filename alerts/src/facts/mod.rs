@@ -3,14 +3,18 @@
 //! All money is USD, all times are UTC ms, volatilities are fractions per day. The numbers must be finite.
 
 mod cascade;
+mod correlation;
 mod funding;
+mod market;
 mod regime;
 mod support_zone;
 mod volatility;
 mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
+pub use correlation::CorrelationFacts;
 pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
+pub use market::MarketCascadeFacts;
 pub use regime::{RegimeFacts, RegimeTopic};
 pub use support_zone::{ZoneSide, ZoneTouchFacts};
 pub use volatility::{Regime, VolatilityFacts};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{WINDOWS, place};
+use super::WINDOWS;
+use super::thresholds::{DayLimits, Limits};
 use crate::config::Cascades;
 use crate::fixed::Notional;
 use crate::liquidations::Sums;
@@ -18,6 +19,15 @@ impl Seconds {
         self.0.entry(second).or_default().merge(&Sums::of(event));
     }
 
+    pub fn first(&self) -> Option<i64> {
+        self.0.first_key_value().map(|(&second, _)| second)
+    }
+
+    /// What was liquidated in each second of `from..=to`.
+    pub fn totals(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, Notional)> + '_ {
+        self.0.range(from..(to + 1).max(from)).map(|(&second, sums)| (second, sums.total()))
+    }
+
     pub fn forget_before(&mut self, second: i64) {
         while self.0.first_key_value().is_some_and(|(&first, _)| first < second) {
             self.0.pop_first();
@@ -30,6 +40,8 @@ impl Seconds {
 pub(super) struct Episode {
     pub window: Window,
     pub onset: i64,
+    /// The thresholds at its onset.
+    pub limits: Limits,
     /// The last second at which the 5m velocity was at least critical, as far as it is certain.
     pub last_active: i64,
     /// Events from (onset − window) to `last_active`.
@@ -78,17 +90,44 @@ impl Machine {
         [event, expiry.filter(|&s| s <= limit), end.filter(|&s| s <= limit)].into_iter().flatten().min()
     }
 
-    /// Moves to `second` and settles what happens there.
-    pub fn step(&mut self, second: i64, seconds: &Seconds, config: &Cascades, ended: &mut Vec<(i64, Episode)>) {
+    /// When something happens by itself, if no event comes before.
+    pub fn due(&self, seconds: &Seconds, config: &Cascades) -> Option<i64> {
+        self.next_instant(seconds, config, i64::MAX)
+    }
+
+    /// Moves to `second` and settles what happens there. `limits` are the thresholds of its day, wanted where there are events.
+    pub fn step(
+        &mut self,
+        second: i64,
+        seconds: &Seconds,
+        limits: impl FnOnce() -> DayLimits,
+        config: &Cascades,
+        ended: &mut Vec<(i64, Episode)>,
+    ) {
         self.depart(second - 1, seconds);
         let before = self.trailing; // at the second before
         self.depart(second, seconds);
-        let event = seconds.0.get(&second).copied();
-        if let Some(event) = &event {
+        let event = seconds.0.get(&second);
+        if let Some(event) = event {
             self.trailing.iter_mut().for_each(|trailing| trailing.merge(event));
         }
-        for window in WINDOWS {
-            self.settle(window, &before, event.as_ref(), config, ended);
+        for at in 0..WINDOWS.len() {
+            self.settle(at, config, ended);
+        }
+        let Some(event) = event else { return };
+        for (at, limits) in limits().into_iter().enumerate() {
+            match (&mut self.open[at], limits) {
+                (Some(_), _) => self.go_on(at, event),
+                (None, Some(limits)) => self.begin(at, limits, &before),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Nothing goes on, and nothing happens up to `second`.
+    pub fn rest_until(&mut self, second: i64, seconds: &Seconds) {
+        if self.at < second && self.open.iter().all(Option::is_none) {
+            self.depart(second, seconds);
         }
     }
 
@@ -104,76 +143,71 @@ impl Machine {
         self.at = second;
     }
 
-    fn settle(
-        &mut self,
-        window: Window,
-        before: &[Sums; 3],
-        event: Option<&Sums>,
-        config: &Cascades,
-        ended: &mut Vec<(i64, Episode)>,
-    ) {
-        let at = place(window);
-        let is_above = |sums: &Sums| is_above(sums.total(), window, at, config);
-        let is_active = |five: &Sums| is_active(five.total(), at, config);
-        let (above, active) = (is_above(&self.trailing[at]), is_active(&self.trailing[0]));
-        if let Some(episode) = &mut self.open[at] {
-            if episode.is_active && !active {
-                episode.last_active = self.at - 1; // it fell when this second's departures left
-                episode.is_active = false;
-                self.changed = true;
-            }
-            if !episode.is_active && self.at >= episode.last_active + config.end_after_secs {
-                ended.extend(self.open[at].take().map(|episode| (self.at, episode)));
-                self.changed = true;
-            }
+    /// What ends at this second: an episode's activity, or the episode.
+    fn settle(&mut self, at: usize, config: &Cascades, ended: &mut Vec<(i64, Episode)>) {
+        let Some(episode) = &mut self.open[at] else { return };
+        if episode.is_active && !is_active(&self.trailing, &episode.limits) {
+            episode.last_active = self.at - 1; // it fell when this second's departures left
+            episode.is_active = false;
+            self.changed = true;
         }
-        let Some(event) = event else { return };
-        match &mut self.open[at] {
-            Some(episode) => {
-                episode.tail.merge(event);
-                episode.tail_peak = episode.tail_peak.max(self.trailing[at].total());
-                if active {
-                    let tail = std::mem::take(&mut episode.tail);
-                    episode.sums.merge(&tail);
-                    episode.last_active = self.at;
-                    episode.is_active = true;
-                    episode.window_notional = self.trailing[at].total();
-                    episode.peak = episode.peak.max(std::mem::take(&mut episode.tail_peak));
-                    self.changed = true;
-                }
-            }
-            none if above && (!is_above(&before[at]) || (active && !is_active(&before[0]))) => {
-                let window_notional = self.trailing[at].total();
-                *none = Some(Episode {
-                    window,
-                    onset: self.at,
-                    last_active: self.at,
-                    sums: self.trailing[at],
-                    tail: Sums::default(),
-                    window_notional,
-                    peak: window_notional,
-                    tail_peak: Notional(0),
-                    is_active: active,
-                });
-                self.changed = true;
-            }
-            _ => {}
+        if !episode.is_active && self.at >= episode.last_active + config.end_after_secs {
+            ended.extend(self.open[at].take().map(|episode| (self.at, episode)));
+            self.changed = true;
         }
+    }
+
+    /// An event while an episode lasts: it joins it if the episode is active with it, or as soon as it is again.
+    fn go_on(&mut self, at: usize, event: &Sums) {
+        let Some(episode) = &mut self.open[at] else { return };
+        episode.tail.merge(event);
+        episode.tail_peak = episode.tail_peak.max(self.trailing[at].total());
+        if is_active(&self.trailing, &episode.limits) {
+            let tail = std::mem::take(&mut episode.tail);
+            episode.sums.merge(&tail);
+            episode.last_active = self.at;
+            episode.is_active = true;
+            episode.window_notional = self.trailing[at].total();
+            episode.peak = episode.peak.max(std::mem::take(&mut episode.tail_peak));
+            self.changed = true;
+        }
+    }
+
+    /// An event begins an episode if the window crosses with it, or if the 5m velocity comes back while the window is above.
+    /// `before` are the sums at the second before; they are judged by the same day's thresholds, so midnight itself crosses nothing.
+    fn begin(&mut self, at: usize, limits: Limits, before: &[Sums; WINDOWS.len()]) {
+        let is_above = |trailing: &[Sums; WINDOWS.len()]| is_above(trailing[at].total(), WINDOWS[at], &limits);
+        let active = is_active(&self.trailing, &limits);
+        if !is_above(&self.trailing) || (is_above(before) && (!active || is_active(before, &limits))) {
+            return;
+        }
+        let window_notional = self.trailing[at].total();
+        self.open[at] = Some(Episode {
+            window: WINDOWS[at],
+            onset: self.at,
+            limits,
+            last_active: self.at,
+            sums: self.trailing[at],
+            tail: Sums::default(),
+            window_notional,
+            peak: window_notional,
+            tail_peak: Notional(0),
+            is_active: active,
+        });
+        self.changed = true;
     }
 }
 
 /// Velocity above critical and notional above minimum.
-fn is_above(notional: Notional, window: Window, at: usize, config: &Cascades) -> bool {
-    let threshold = &config.thresholds[at];
+fn is_above(notional: Notional, window: Window, limits: &Limits) -> bool {
     // velocity = notional × 3600 / window seconds, compared without a division
     let velocity = notional.0.saturating_mul(3_600 / gcd(window));
-    velocity > threshold.critical_per_hour.0.saturating_mul(i128::from(window.secs()) / gcd(window))
-        && notional > threshold.minimum
+    velocity > limits.critical_per_hour.0.saturating_mul(i128::from(window.secs()) / gcd(window)) && notional > limits.minimum
 }
 
-/// Velocity of the 5m window at least the window's critical velocity.
-fn is_active(five: Notional, at: usize, config: &Cascades) -> bool {
-    five.0.saturating_mul(i128::from(3_600 / ACTIVE_SECS)) >= config.thresholds[at].critical_per_hour.0
+/// Velocity of the 5m window at least the critical velocity.
+fn is_active(trailing: &[Sums; WINDOWS.len()], limits: &Limits) -> bool {
+    trailing[0].total().0.saturating_mul(i128::from(3_600 / ACTIVE_SECS)) >= limits.critical_per_hour.0
 }
 
 /// The part that 3600 and the window share, so that the products stay small.

@@ -198,6 +198,12 @@ impl CrossProducts {
         }
     }
 
+    /// Bars that any symbol has.
+    #[must_use]
+    pub fn bars(&self) -> u32 {
+        self.bars
+    }
+
     /// Bars that a symbol has.
     #[must_use]
     pub fn bars_of(&self, symbol: usize) -> u32 {

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod adaptive;
+mod correlations;
 mod cost;
 mod examples;
 mod figures;

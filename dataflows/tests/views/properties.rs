@@ -1,26 +1,28 @@
 //! What must hold of every market, whatever happens in it.
 //!
-//! `REGIMEFLOW_CASES` multiplies the number of cases. A failure prints a smaller market that fails too, and its seed:
-//! `REGIMEFLOW_SEED` runs the same cases again.
+//! 2,000 random markets are compared with the oracle in each run; `REGIMEFLOW_CASES` multiplies that. A failure prints a smaller market
+//! that fails too, and the run's seed: `REGIMEFLOW_SEED` runs the same cases again. Its own seed goes into `regressions.txt`, from which
+//! every later run tries it first.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+use dataflows::config::CascadeMode;
 use dataflows::model::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, FileFailurePersistence, RngSeed};
 
 use crate::oracle::Events;
 use crate::run::{Arrival, Changes, History, Plan, current, feed, run};
-use crate::streams::{Market, Pace, any_pace, config, days, raw_events};
+use crate::streams::{Market, Pace, any_pace, burdened, config, days, raw_events};
 
 pub fn cases(usual: u32) -> Cases {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let times = number("REGIMEFLOW_CASES").map_or(1, |times| times as u32);
     let seed = number("REGIMEFLOW_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
     println!("REGIMEFLOW_SEED={seed} REGIMEFLOW_CASES={times}"); // seen when the test fails
-    let persistence = Some(Box::new(FileFailurePersistence::Off) as _);
+    let persistence = Some(Box::new(FileFailurePersistence::Direct("tests/views/regressions.txt")) as _);
     let rng_seed = RngSeed::Fixed(seed);
     Cases { failure_persistence: persistence, rng_seed, max_shrink_iters: 600, ..Cases::with_cases(usual * times) }
 }
@@ -35,8 +37,9 @@ fn check_against_oracle(market: &Market) -> History {
     history
 }
 
+// Three kinds of markets, so that the test threads share the work.
 proptest! {
-    #![proptest_config(cases(60))]
+    #![proptest_config(cases(700))]
     #[test]
     fn views_say_what_the_oracle_says(raw in raw_events(Pace::Mixed, 1..120)) {
         check_against_oracle(&Market::new(&raw));
@@ -46,12 +49,18 @@ proptest! {
     fn cascades_are_what_the_oracle_says(raw in raw_events(Pace::Crowded, 1..120)) {
         check_against_oracle(&Market::new(&raw));
     }
+}
 
+proptest! {
+    #![proptest_config(cases(600))]
     #[test]
     fn support_zones_are_what_the_oracle_says(raw in raw_events(Pace::Returning, 1..120)) {
         check_against_oracle(&Market::new(&raw));
     }
+}
 
+proptest! {
+    #![proptest_config(cases(60))]
     #[test]
     fn quotes_are_what_the_oracle_says(raw in raw_events(Pace::Quotes, 1..150)) {
         check_against_oracle(&Market::new(&raw));
@@ -77,6 +86,30 @@ proptest! {
         views(&market, &market.arrivals[0], plan).assert_equals(&history, "two workers");
         prop_assert!(current(&history.volatility).iter().any(|row| row.hour.is_some()), "the market is too thin to test anything");
     }
+}
+
+proptest! {
+    #![proptest_config(cases(4))]
+    #[test]
+    fn adaptive_cascades_are_what_the_oracle_says(days in burdened(), mode in modes()) {
+        let market = days.market();
+        let mut config = config();
+        config.cascades.mode = mode;
+        let views = |arrivals: &[Arrival], plan: Plan| run(&config, &market.instruments, feed(&market.instruments, arrivals, plan), plan).0;
+        let history = views(&market.arrivals[0], Plan::default());
+        Events::new(&market.instruments, &config, market.ticks.iter().cloned()).check(&history);
+        check_keys(&history);
+        views(&market.arrivals[1], Plan::default()).assert_same_rows(&history, "another order of arrival");
+        for quantum_ms in [3_600_000, 30 * DAY_MS as u64] {
+            views(&market.arrivals[0], Plan { quantum_ms, ..Plan::default() }).assert_same_rows(&history, "another quantum");
+        }
+        let plan = Plan { workers: 2, spread: true, ..Plan::default() };
+        views(&market.arrivals[0], plan).assert_equals(&history, "two workers");
+    }
+}
+
+fn modes() -> impl Strategy<Value = CascadeMode> {
+    prop_oneof![Just(CascadeMode::Both), Just(CascadeMode::Adaptive), Just(CascadeMode::Absolute)]
 }
 
 proptest! {
@@ -195,6 +228,12 @@ pub fn check_keys(history: &History) {
     check_key(&history.open_interest_totals, |r| (r.instrument, r.ts));
     check_key(&history.oi_shocks, |r| (r.instrument, r.onset));
     check_key(&history.basis, |r| (r.instrument, r.ts));
+    check_key(&history.self_excitation, |r| (r.instrument, r.position_side, r.ts));
+    check_key(&history.market_cascades, |r| r.onset);
+    check_key(&history.correlations, |r| (r.symbol_a, r.symbol_b, r.horizon, r.ts));
+    check_key(&history.market_mode, |r| (r.horizon, r.ts));
+    check_key(&history.betas, |r| (r.instrument, r.horizon, r.ts));
+    check_key(&history.correlation_breaks, |r| (r.symbol_a, r.symbol_b, r.horizon, r.onset));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dataflows::config::{Config, SupportZones, Threshold, VolatilityMode};
+use dataflows::config::{Config, CorrelationWindow, SupportZones, Threshold, VolatilityMode};
 use dataflows::fixed::{ONE, Price, Quantity, Rate};
 use dataflows::model::*;
 use proptest::collection::vec;
@@ -84,6 +84,18 @@ pub fn config() -> Config {
     config.funding.hours_min = 2;
     config.funding.settlements_min = 3;
     config.funding.reversal_minutes = 8;
+    (config.cascades.market.assets_min, config.cascades.market.within_secs) = (2, 120);
+    (config.cascades.self_excitation.events_min, config.cascades.self_excitation.feeding_ratio) = (15, 0.3);
+    let adaptive = &mut config.cascades.adaptive;
+    (adaptive.quantile, adaptive.days, adaptive.known_days_min, adaptive.heard_min) = (0.9, 3, 1, 0.9);
+    // Windows short enough for an hour of events.
+    config.correlation.horizons = vec![CorrelationWindow::of(Timeframe::M1, 12), CorrelationWindow::of(Timeframe::M5, 50)];
+    config.correlation.coverage_min = 0.5;
+    config.correlation.pairs_up_to = 2;
+    config.correlation.row_step = 0.1;
+    (config.correlation.baseline_days, config.correlation.baseline_days_min) = (2, 1);
+    config.correlation.breaks.fall_sd = 1.5;
+    config.correlation.breaks.clear_sd = 1.0;
     config
 }
 
@@ -146,7 +158,7 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
     let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX, 2 => Just(BURST)];
     let who = match pace {
         Pace::Mixed => 0u8..5,
-        Pace::Crowded => 0u8..2,
+        Pace::Crowded => 0u8..3,
         Pace::Returning => 0u8..1,
         Pace::Quotes => 0u8..3,
     };
@@ -309,7 +321,12 @@ fn tick(instrument: InstrumentId, base: f64, ts: i64, i: u64, raw: &Raw) -> Tick
                 qty: Quantity(usd * ONE * ONE / i128::from(round.0)),
                 seq: u32::try_from(i).unwrap(),
                 price_kind: PriceKind::Bankruptcy,
-                coverage: if raw.who == 2 || raw.who == 3 { Coverage::Full } else { Coverage::Sampled1s },
+                // An instrument has one feed; two when it was changed.
+                coverage: match raw.who {
+                    2 | 3 => Coverage::Full,
+                    1 if raw.flags & 32 == 0 => Coverage::Partial,
+                    _ => Coverage::Sampled1s,
+                },
             })
         }
         What::Mark => Tick::Mark(Mark { instrument, ts, order, mark: (raw.flags & 8 == 0).then_some(price), index: Some(price) }),
@@ -393,6 +410,66 @@ impl Days {
                 kind: TradeKind::Market,
             };
             market.add(Tick::Trade(trade), ts, &raw(delay));
+        }
+        market
+    }
+}
+
+/// Some days of one symbol with liquidations, in bursts and alone. Marks every minute keep the venue heard but for outages, some of
+/// which are long enough that a day does not count.
+#[derive(Clone, Debug)]
+pub struct Burdened {
+    hours: u16,
+    bursts: Vec<(u32, u8, u8, u16, u32)>,
+    outages: Vec<(u16, u16)>,
+}
+
+pub fn burdened() -> impl Strategy<Value = Burdened> {
+    let burst = (0u32..4 * 86_400, 1u8..25, 0u8..30, 1u16..2_000, prop_oneof![8 => 0u32..3_000, 2 => 0u32..DELAY_MAX]);
+    let outage = (0u16..6_000, prop_oneof![3 => 1u16..100, 1 => 100u16..400]);
+    (50u16..100, vec(burst, 5..60), vec(outage, 0..5)).prop_map(|(hours, bursts, outages)| Burdened { hours, bursts, outages })
+}
+
+impl Burdened {
+    pub fn market(&self) -> Market {
+        let raw = |delay| Raw {
+            gap_ms: 0,
+            who: 0,
+            what: What::Mark,
+            price: 0,
+            size: 0,
+            flags: 0,
+            delays: [delay, delay / 3],
+            repeat: None,
+        };
+        let mut market = Market::new(&[]);
+        let id = InstrumentId::of(NAMES[0].0, NAMES[0].1);
+        let minutes = i64::from(self.hours) * 60;
+        let is_out = |minute: i64| {
+            self.outages.iter().any(|&(from, length)| (from..from.saturating_add(length)).contains(&(minute as u16)))
+        };
+        for minute in (0..minutes).filter(|&minute| !is_out(minute)) {
+            let mark = Mark { instrument: id, ts: START + minute * MINUTE_MS + 30_000, order: 0, mark: None, index: None };
+            market.add(Tick::Mark(mark), mark.ts, &raw(0));
+        }
+        for (i, &(second, events, gap, usd, delay)) in self.bursts.iter().enumerate() {
+            for k in 0..u32::from(events) {
+                let ts = START + i64::from(second + k * u32::from(gap)) * 1_000 % (minutes * MINUTE_MS);
+                if is_out((ts - START).div_euclid(MINUTE_MS)) {
+                    continue;
+                }
+                let event = Liquidation {
+                    instrument: id,
+                    ts,
+                    position_side: if i % 3 == 0 { PositionSide::Short } else { PositionSide::Long },
+                    price: Price(ONE as i64),
+                    qty: Quantity(i128::from(usd) * ONE),
+                    seq: i as u32 * 100 + k,
+                    price_kind: PriceKind::Fill,
+                    coverage: Coverage::Full,
+                };
+                market.add(Tick::Liquidation(event), ts, &raw(delay));
+            }
         }
         market
     }

@@ -16,6 +16,8 @@ use serde::Serialize;
 
 use super::edge::{AlertRow, DeliveryRow, FeedGap, RejectedFrame};
 
+mod correlation;
+
 /// The instruments of one batch.
 pub(crate) type Names = FxHashMap<InstrumentId, Arc<Instrument>>;
 
@@ -28,7 +30,13 @@ pub(crate) trait Stored: Sized + Send + Sync + 'static {
     /// Sums equal changes and drops what cancels. Rows that are never taken back need none.
     fn consolidate(_changes: &mut Vec<Change<Self>>) {}
     /// Of which instrument, where it is of one.
-    fn instrument(&self) -> Option<InstrumentId>;
+    fn instrument(&self) -> Option<InstrumentId> {
+        None
+    }
+    /// All instruments that it names.
+    fn instruments(&self) -> impl Iterator<Item = InstrumentId> {
+        self.instrument().into_iter()
+    }
     /// `None` if `names` lacks the instrument.
     fn stored<'a>(&'a self, known_at: i64, diff: i8, names: &'a Names) -> Option<<Self::Stored as Row>::Value<'a>>;
 }
@@ -82,6 +90,8 @@ macro_rules! stored {
     };
 }
 
+mod liquidations;
+
 stored!(Bar => StoredBar in "bars_changes", |bar| bar.instrument => {
     timeframe: &'static str = bar.timeframe.as_str(),
     ts: i64 = bar.ts,
@@ -114,6 +124,7 @@ stored!(LiquidationWindow => StoredLiquidationWindow in "liquidation_windows_cha
     short_notional: f64 = row.short_notional.to_f64(),
     count: u64 = row.count,
     largest: f64 = row.largest.to_f64(),
+    coverage: &'static str = coverage(row.coverage),
 });
 
 stored!(Cascade => StoredCascade in "cascades_changes", |row| row.instrument => {
@@ -125,6 +136,8 @@ stored!(Cascade => StoredCascade in "cascades_changes", |row| row.instrument => 
     total_liquidated_usd: f64 = row.total.to_f64(),
     velocity_usd_per_hour: f64 = row.velocity(row.window_notional),
     peak_velocity: f64 = row.velocity(row.peak_window_notional),
+    critical_velocity: f64 = row.critical_per_hour.to_f64(),
+    critical_from: &'static str = row.critical_from.as_str(),
     side_bias: &'static str = side_bias(row.side_bias),
     severity: f64 = row.severity.0,
     severity_label: &'static str = severity(row.severity_label),
@@ -132,6 +145,8 @@ stored!(Cascade => StoredCascade in "cascades_changes", |row| row.instrument => 
     short_notional: f64 = row.short_notional.to_f64(),
     count: u64 = row.count,
     price_move_bps: Option<f64> = real(row.price_move_bps),
+    branching_ratio: Option<f64> = real(row.branching_ratio),
+    self_feeding: u8 = u8::from(row.self_feeding),
     coverage: &'static str = coverage(row.coverage),
 });
 

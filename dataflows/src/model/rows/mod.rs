@@ -5,6 +5,7 @@ mod regimes;
 
 pub use features::{FEATURES, Features};
 pub use regimes::*;
+mod liquidations;
 mod zones;
 
 use std::cmp::Ordering;
@@ -20,7 +21,12 @@ mod open_interest;
 pub use funding::*;
 pub use open_interest::*;
 
+pub use liquidations::{MarketCascade, SelfExcitation};
 pub use zones::{SupportZone, ZoneTouch};
+
+mod correlation;
+
+pub use correlation::{Baseline, Beta, Correlation, CorrelationBreak, Horizon, MarketMode};
 
 /// One change of a view: the row, the time at which it became known (UTC ms), +1 or −1.
 pub type Change<R> = (R, u64, isize);
@@ -118,6 +124,8 @@ pub struct LiquidationWindow {
     pub count: u64,
     /// The largest event, quote units.
     pub largest: Notional,
+    /// How complete the feed is, of its events the least.
+    pub coverage: Coverage,
 }
 
 /// Which side bears a cascade.
@@ -129,6 +137,19 @@ pub enum SideBias {
     Balanced,
 }
 
+impl SideBias {
+    /// The side with at least `share_min` of the notional.
+    #[must_use]
+    pub fn of(long: Notional, short: Notional, share_min: f64) -> Self {
+        let total = (long + short).to_f64();
+        match () {
+            () if long.to_f64() / total >= share_min => Self::Long,
+            () if short.to_f64() / total >= share_min => Self::Short,
+            () => Self::Balanced,
+        }
+    }
+}
+
 /// How grave an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -136,6 +157,26 @@ pub enum Severity {
     Info,
     Warning,
     Critical,
+}
+
+/// Where a cascade's critical velocity comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CriticalFrom {
+    /// The configuration.
+    Absolute,
+    /// The quantile of the symbol's own past, which was more.
+    Adaptive,
+}
+
+impl CriticalFrom {
+    /// As SQL writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absolute => "absolute",
+            Self::Adaptive => "adaptive",
+        }
+    }
 }
 
 /// View `cascades`: the life of a liquidation cascade as one row. Key: cascade_id.
@@ -165,6 +206,10 @@ pub struct Cascade {
     pub window_notional: Notional,
     /// The largest `window_notional` of its life.
     pub peak_window_notional: Notional,
+    /// What the velocity had to exceed when it began, quote units per hour. It holds for the cascade's whole life.
+    pub critical_per_hour: Notional,
+    /// Which rule set it.
+    pub critical_from: CriticalFrom,
     /// peak velocity / critical velocity.
     pub severity: Real,
     /// WARNING below 1.5, CRITICAL from 1.5.
@@ -173,7 +218,12 @@ pub struct Cascade {
     pub side_bias: SideBias,
     /// From the last price at onset to the extreme of its life, basis points, signed. `None` without trades.
     pub price_move_bps: Option<Real>,
-    /// How complete the feed is.
+    /// Of the side with the larger notional, as fitted at the last full hour before the onset. `None`: too few events.
+    pub branching_ratio: Option<Real>,
+    /// That side begot its own liquidations at the onset: a branching ratio of at least 0.8, and an intensity of more than five times
+    /// its usual one.
+    pub self_feeding: bool,
+    /// How complete the feed is, of its events the least.
     pub coverage: Coverage,
 }
 
@@ -350,6 +400,12 @@ macro_rules! for_each_view {
             open_interest_totals: OpenInterestTotals($crate::model::OpenInterestTotal),
             oi_shocks: OiShocks($crate::model::OiShock),
             basis: Basis($crate::model::BasisRow),
+            self_excitation: SelfExcitation($crate::model::SelfExcitation),
+            market_cascades: MarketCascades($crate::model::MarketCascade),
+            correlations: Correlations($crate::model::Correlation),
+            market_mode: MarketMode($crate::model::MarketMode),
+            betas: Betas($crate::model::Beta),
+            correlation_breaks: CorrelationBreaks($crate::model::CorrelationBreak),
         }
     };
 }

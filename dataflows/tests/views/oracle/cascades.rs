@@ -2,18 +2,20 @@
 //!
 //! At each second s, with the sums over (s − window, s]: a cascade that is going on is active where the 5m velocity is at least its
 //! window's critical velocity; five minutes after it was last active it has ended. If none is going on, one begins where the window
-//! comes above its thresholds, or where it is above them and the 5m velocity comes back to critical.
+//! comes above the day's thresholds, or where it is above them and the 5m velocity comes back to critical. It keeps the thresholds
+//! of its onset.
 
 use std::collections::BTreeMap;
 
-use dataflows::config::Threshold;
+use dataflows::config::{CascadeMode, Threshold};
 use dataflows::fixed::Notional;
 use dataflows::model::*;
 
-use super::Events;
 use super::liquidations::notional;
+use super::{Events, excitation};
 
 const WINDOWS: [Window; 3] = [Window::M5, Window::H1, Window::H4];
+const DAY: i64 = 86_400;
 
 struct Sides {
     /// Totals of the events up to a second: long, short, number.
@@ -52,6 +54,8 @@ impl Sides {
 
 struct Life {
     onset: i64,
+    threshold: Threshold,
+    from: CriticalFrom,
     last_active: i64,
     is_active: bool,
 }
@@ -61,13 +65,16 @@ pub fn cascades(events: &Events<'_>) -> Vec<Cascade> {
     let mut rows = Vec::new();
     for (instrument, liquidations) in events.liquidations() {
         let sides = Sides::new(&liquidations);
-        let coverage = liquidations.iter().map(|event| event.coverage).max().unwrap();
-        // Seconds that are over.
-        let now = events.watermark(instrument).div_euclid(SECOND_MS) - 1;
-        for (window, threshold) in WINDOWS.into_iter().zip(&events.config.cascades.thresholds) {
-            for (life, ended) in lives(&sides, window, threshold, now, events.config.cascades.end_after_secs) {
-                let trades = prints.get(&instrument).map_or(&[][..], |trades| &trades[..]);
-                rows.push(row(events, &sides, instrument, window, threshold, &life, ended, coverage, trades));
+        let trades = prints.get(&instrument).map_or(&[][..], |trades| &trades[..]);
+        let heard_from = liquidations.iter().map(|e| e.ts).chain(trades.iter().map(|t| t.ts)).min().unwrap().div_euclid(1_000);
+        for (at, window) in WINDOWS.into_iter().enumerate() {
+            let (mut days, mut bins) = (BTreeMap::new(), BTreeMap::new());
+            let mut threshold = |second: i64| {
+                let day = second.div_euclid(DAY);
+                *days.entry(day).or_insert_with(|| threshold(events, instrument, &sides, heard_from, at, day, &mut bins))
+            };
+            for (life, ended) in lives(events, instrument, &sides, window, &mut threshold) {
+                rows.push(row(events, &sides, &liquidations, instrument, window, &life, ended, trades));
             }
         }
     }
@@ -75,32 +82,122 @@ pub fn cascades(events: &Events<'_>) -> Vec<Cascade> {
     rows
 }
 
-fn lives(sides: &Sides, window: Window, threshold: &Threshold, now: i64, end_after: i64) -> Vec<(Life, bool)> {
+/// What holds on `day`, out of the settings and the known days before it.
+fn threshold(
+    events: &Events<'_>,
+    instrument: InstrumentId,
+    sides: &Sides,
+    heard_from: i64,
+    at: usize,
+    day: i64,
+    bins: &mut BTreeMap<i64, [i64; 128]>,
+) -> Option<(Threshold, CriticalFrom)> {
+    let settings = &events.config.cascades;
+    let absolute = (settings.thresholds[at], CriticalFrom::Absolute);
+    if settings.mode == CascadeMode::Absolute {
+        return Some(absolute);
+    }
+    let minutes = |day: i64| (0..1_440).filter(|m| events.heard_in(instrument, (day * 1_440 + m) * MINUTE_MS)).count();
+    let is_known =
+        |&day: &i64| heard_from <= day * DAY && minutes(day) >= (settings.adaptive.heard_min * 1_440.0).ceil().max(1.0) as usize;
+    let known: Vec<i64> = (day - settings.adaptive.days..day).filter(is_known).collect();
+    if (known.len() as i64) < settings.adaptive.known_days_min {
+        return (settings.mode == CascadeMode::Both).then_some(absolute);
+    }
+    let quantile = quantile(sides, WINDOWS[at], &known, settings.adaptive.quantile, bins);
+    let per_hour = Notional((quantile * 3_600) / i128::from(WINDOWS[at].secs()));
+    match settings.mode {
+        CascadeMode::Both if per_hour <= absolute.0.critical_per_hour => Some(absolute),
+        CascadeMode::Both => Some((Threshold { critical_per_hour: per_hour, ..absolute.0 }, CriticalFrom::Adaptive)),
+        _ if quantile == 0 => None,
+        _ => Some((Threshold { minimum: Notional(0), critical_per_hour: per_hour }, CriticalFrom::Adaptive)),
+    }
+}
+
+/// The lower edge of a bin, a quarter of a doubling wide.
+fn edge(i: i32) -> i128 {
+    ((f64::from(i % 4) / 4.0).exp2() * 1e15).round() as i128 * (1 << (i / 4)) * 1_000_000_000
+}
+
+/// The seconds of a day by the bin of their sum. Zeros have none.
+fn bins_of(sides: &Sides, window: Window, day: i64) -> [i64; 128] {
+    let mut bins = [0i64; 128];
+    let mut second = day * DAY;
+    while second < (day + 1) * DAY {
+        let total = sides.total(window, second);
+        if total > 0 {
+            let near = ((total as f64 / 1e24).log2() * 4.0).floor().clamp(0.0, 127.0) as i32;
+            let bin = (near - 1..=near + 1).rev().find(|&bin| bin <= 0 || total >= edge(bin)).unwrap().clamp(0, 127);
+            bins[bin as usize] += 1;
+        } else if let Some((&next, _)) = sides.up_to.range(second..).next() {
+            second = next.max(second + 1) - 1; // zeros until then
+        } else {
+            break;
+        }
+        second += 1;
+    }
+    bins
+}
+
+/// Of the sums at every second of the days; inside a bin they count as evenly spread.
+fn quantile(sides: &Sides, window: Window, days: &[i64], quantile: f64, by_day: &mut BTreeMap<i64, [i64; 128]>) -> i128 {
+    let mut bins = [0i64; 128];
+    for &day in days {
+        let of_day = by_day.entry(day).or_insert_with(|| bins_of(sides, window, day));
+        bins.iter_mut().zip(of_day).for_each(|(sum, bin)| *sum += *bin);
+    }
+    let samples = days.len() as i64 * DAY;
+    let mut rank = (quantile * samples as f64).ceil() as i64 - (samples - bins.iter().sum::<i64>());
+    for (i, &count) in (0..).zip(&bins) {
+        if rank > 0 && rank <= count {
+            return edge(i) + (edge(i + 1) - edge(i)) / i128::from(count) * i128::from(rank);
+        }
+        rank -= count;
+        if rank <= 0 {
+            break;
+        }
+    }
+    0
+}
+
+fn lives(
+    events: &Events<'_>,
+    instrument: InstrumentId,
+    sides: &Sides,
+    window: Window,
+    threshold: &mut impl FnMut(i64) -> Option<(Threshold, CriticalFrom)>,
+) -> Vec<(Life, bool)> {
+    // Seconds that are over.
+    let now = events.watermark(instrument).div_euclid(SECOND_MS) - 1;
+    let end_after = events.config.cascades.end_after_secs;
     // velocity ≥ critical is notional × 3600 ≥ critical × seconds, in integers.
-    let critical = |window: Window| threshold.critical_per_hour.0 * i128::from(window.secs());
-    let above = |s: i64| {
+    let critical = |threshold: &Threshold, window: Window| threshold.critical_per_hour.0 * i128::from(window.secs());
+    let above = |s: i64, threshold: &Threshold| {
         let total = sides.total(window, s);
-        total * 3_600 > critical(window) && total > threshold.minimum.0
+        total * 3_600 > critical(threshold, window) && total > threshold.minimum.0
     };
-    let active = |s: i64| sides.total(Window::M5, s) * 3_600 >= critical(Window::M5);
+    let active = |s: i64, threshold: &Threshold| sides.total(Window::M5, s) * 3_600 >= critical(threshold, Window::M5);
     let mut lives: Vec<(Life, bool)> = Vec::new();
     let mut life: Option<Life> = None;
     let mut second = sides.up_to.first_key_value().map_or(now + 1, |(&first, _)| first);
     while second <= now {
-        let is_active = active(second);
         if let Some(open) = &mut life {
             if second >= open.last_active + end_after {
                 lives.extend(life.take().map(|life| (life, true)));
             } else {
-                open.is_active = is_active;
-                if is_active {
+                open.is_active = active(second, &open.threshold);
+                if open.is_active {
                     open.last_active = second;
                 }
             }
         }
-        let crosses = above(second) && (!above(second - 1) || (is_active && !active(second - 1)));
-        if life.is_none() && crosses {
-            life = Some(Life { onset: second, last_active: second, is_active });
+        let has_event = sides.up_to.contains_key(&second);
+        let threshold = if has_event && life.is_none() { threshold(second) } else { None };
+        if let Some((threshold, from)) = threshold {
+            let is_active = active(second, &threshold);
+            if above(second, &threshold) && (!above(second - 1, &threshold) || (is_active && !active(second - 1, &threshold))) {
+                life = Some(Life { onset: second, threshold, from, last_active: second, is_active });
+            }
         }
         second += 1;
         if life.is_none() && sides.total(Window::H4, second) == 0 {
@@ -122,12 +219,11 @@ fn lives(sides: &Sides, window: Window, threshold: &Threshold, now: i64, end_aft
 fn row(
     events: &Events<'_>,
     sides: &Sides,
+    liquidations: &[Liquidation],
     instrument: InstrumentId,
     window: Window,
-    threshold: &Threshold,
     life: &Life,
     ended: bool,
-    coverage: Coverage,
     trades: &[Trade],
 ) -> Cascade {
     let settings = &events.config.cascades;
@@ -135,7 +231,13 @@ fn row(
     let seconds = sides.up_to.range(life.onset..=life.last_active).map(|(&second, _)| second);
     let notionals: Vec<i128> = seconds.map(|second| sides.total(window, second)).collect();
     let peak = *notionals.iter().max().unwrap();
-    let severity = Notional(peak).to_f64() * 3_600.0 / window.secs() as f64 / threshold.critical_per_hour.to_f64();
+    let severity = Notional(peak).to_f64() * 3_600.0 / window.secs() as f64 / life.threshold.critical_per_hour.to_f64();
+    let side = if short > long { PositionSide::Short } else { PositionSide::Long };
+    let at_onset = excitation::at_onset(events, liquidations, side, life.onset);
+    let inside = liquidations.iter().filter(|e| {
+        let second = e.ts.div_euclid(1_000);
+        second > life.onset - window.secs() && second <= life.last_active
+    });
     let share = |side: i128| Notional(side).to_f64() / Notional(long + short).to_f64();
     Cascade {
         cascade_id: cascade_id(instrument, window, life.onset),
@@ -150,6 +252,8 @@ fn row(
         count,
         window_notional: Notional(*notionals.last().unwrap()),
         peak_window_notional: Notional(peak),
+        critical_per_hour: life.threshold.critical_per_hour,
+        critical_from: life.from,
         severity: Real(severity),
         severity_label: if severity < 1.5 { Severity::Warning } else { Severity::Critical },
         side_bias: if share(long) >= settings.side_bias_share {
@@ -160,7 +264,9 @@ fn row(
             SideBias::Balanced
         },
         price_move_bps: price_move_bps(trades, life).map(Real),
-        coverage,
+        branching_ratio: at_onset.map(|(ratio, _)| ratio),
+        self_feeding: at_onset.is_some_and(|(_, feeds)| feeds),
+        coverage: inside.map(|e| e.coverage).max().unwrap(),
     }
 }
 

@@ -55,6 +55,7 @@ pub fn windows(events: &Events<'_>) -> Vec<LiquidationWindow> {
                     short_notional: Notional(sum(PositionSide::Short)),
                     count: inside.len() as u64,
                     largest: inside.iter().map(|e| notional(e)).max().unwrap(),
+                    coverage: inside.iter().map(|e| e.coverage).max().unwrap(),
                 });
             }
         }

@@ -5,9 +5,13 @@
 
 pub mod bars;
 pub mod cascades;
+pub mod excitation;
 pub mod features;
 pub mod funding;
+
+pub mod correlation;
 pub mod liquidations;
+pub mod market_cascades;
 pub mod quotes;
 pub mod regimes;
 pub mod support_zones;
@@ -16,7 +20,7 @@ pub mod volatility;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataflows::config::Config;
-use dataflows::fixed::Price;
+use dataflows::fixed::{Notional, Price};
 use dataflows::model::*;
 
 use crate::run::{History, assert_same, current, is_heard};
@@ -50,6 +54,11 @@ impl<'a> Events<'a> {
 
     pub fn watermark(&self, instrument: InstrumentId) -> i64 {
         self.watermark.get(&self.venue(instrument)).copied().unwrap_or(i64::MIN / 2)
+    }
+
+    /// Whether the instrument's venue was heard in the minute that opens at `minute`.
+    pub fn heard_in(&self, instrument: InstrumentId, minute: i64) -> bool {
+        self.heard.get(&self.venue(instrument)).is_some_and(|minutes| minutes.contains(&minute))
     }
 
     /// The last minute in which the instrument's venue was heard.
@@ -95,6 +104,10 @@ impl<'a> Events<'a> {
         let cascades = cascades::cascades(self);
         let ours = align(current(&history.cascades), &cascades, near_cascade);
         assert_same(&ours, &cascades, "cascades", why);
+        let fits = excitation::rows(self);
+        let ours = align(current(&history.self_excitation), &fits, near_fit);
+        assert_same(&ours, &fits, "self_excitation", why);
+        assert_same(&current(&history.market_cascades), &market_cascades::rows(self, &cascades), "market_cascades", why);
         let volatility = volatility::volatility(self, &closed);
         let ours = align(current(&history.volatility), &volatility, near_volatility);
         assert_same(&ours, &volatility, "volatility", why);
@@ -119,6 +132,15 @@ impl<'a> Events<'a> {
         assert_same(&align(current(&history.zone_touches), &touches, near_touch), &touches, "zone_touches", why);
         let spells = volatility::regimes(&volatility);
         assert_same(&align(current(&history.volatility_regimes), &spells, near_spell), &spells, "volatility_regimes", why);
+        let theirs = correlation::correlations(self, &closed);
+        let ours = align(current(&history.correlations), &theirs.correlations, correlation::near_correlation);
+        assert_same(&ours, &theirs.correlations, "correlations", why);
+        let ours = align(current(&history.market_mode), &theirs.market_mode, correlation::near_mode);
+        assert_same(&ours, &theirs.market_mode, "market_mode", why);
+        let ours = align(current(&history.betas), &theirs.betas, correlation::near_beta);
+        assert_same(&ours, &theirs.betas, "betas", why);
+        let ours = align(current(&history.correlation_breaks), &theirs.breaks, correlation::near_break);
+        assert_same(&ours, &theirs.breaks, "correlation_breaks", why);
     }
 }
 
@@ -137,8 +159,30 @@ pub fn near(a: Option<Real>, b: Option<Real>) -> bool {
 }
 
 fn near_cascade(a: &Cascade, b: &Cascade) -> bool {
-    let plain = |c: &Cascade| Cascade { severity: Real(0.0), price_move_bps: None, ..*c };
-    plain(a) == plain(b) && near(Some(a.severity), Some(b.severity)) && near(a.price_move_bps, b.price_move_bps)
+    let plain = |c: &Cascade| Cascade {
+        severity: Real(0.0),
+        price_move_bps: None,
+        branching_ratio: None,
+        critical_per_hour: Notional(0),
+        ..*c
+    };
+    let critical = |c: &Cascade| Some(Real(c.critical_per_hour.to_f64()));
+    plain(a) == plain(b)
+        && near(critical(a), critical(b))
+        && near(Some(a.severity), Some(b.severity))
+        && near(a.price_move_bps, b.price_move_bps)
+}
+
+/// A fit is some hundred steps of a search.
+fn near_fit(a: &SelfExcitation, b: &SelfExcitation) -> bool {
+    let zero = Real(0.0);
+    let plain = |r: &SelfExcitation| SelfExcitation { mu: zero, alpha: zero, beta: zero, branching_ratio: zero, ..*r };
+    let close = |a: Real, b: Real| (a.0 - b.0).abs() <= 1e-6 * a.0.abs().max(b.0.abs()) + 1e-9;
+    plain(a) == plain(b)
+        && close(a.mu, b.mu)
+        && close(a.alpha, b.alpha)
+        && close(a.beta, b.beta)
+        && close(a.branching_ratio, b.branching_ratio)
 }
 
 fn near_volatility(a: &Volatility, b: &Volatility) -> bool {

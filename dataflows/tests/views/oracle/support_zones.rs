@@ -106,8 +106,8 @@ impl Instrument {
             for p in self.in_window(minute, settings).filter(|p| p.side == side) {
                 *buckets.entry(p.bucket).or_default() += p.amount;
             }
-            let Some(quantile) = quantile(buckets.values().copied().collect(), settings) else { continue };
-            buckets.retain(|_, amount| *amount as f64 - quantile > 1e-9 * quantile);
+            let is_above = above_quantile(buckets.values().copied().collect(), settings);
+            buckets.retain(|_, amount| is_above(*amount));
             let mut runs: Vec<(i128, i64, i64)> = Vec::new();
             for (&bucket, &amount) in &buckets {
                 match runs.last_mut() {
@@ -149,12 +149,15 @@ impl Instrument {
     }
 }
 
-/// Between the neighbours of place (n − 1) q, by its fraction.
-fn quantile(mut amounts: Vec<i128>, settings: &Settings) -> Option<f64> {
+/// Whether an amount is above the quantile: between the neighbours of place (n − 1) q, by its fraction. In integers, since two amounts
+/// may differ in their last digits only.
+fn above_quantile(mut amounts: Vec<i128>, settings: &Settings) -> impl Fn(i128) -> bool {
     amounts.sort_unstable();
-    let place = amounts.len().checked_sub(1)? as f64 * f64::from(settings.quantile_ppm) / 1e6;
-    let (low, high) = (amounts[place.floor() as usize] as f64, amounts[place.ceil() as usize] as f64);
-    Some(low + (high - low) * place.fract())
+    let place = amounts.len().saturating_sub(1) * settings.quantile_ppm as usize;
+    let neighbour = |at: usize| amounts.get(at).or(amounts.last()).copied().unwrap_or(0);
+    let (low, high) = (neighbour(place / 1_000_000), neighbour(place / 1_000_000 + 1));
+    let fraction = (place % 1_000_000) as i128;
+    move |amount| (amount - low) * 1_000_000 > (high - low) * fraction
 }
 
 fn is_inside(range: &(i64, i64), zone: &Zone) -> bool {
