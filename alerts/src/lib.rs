@@ -14,7 +14,7 @@ pub mod sign;
 
 pub use event::{Event, EventType, Severity, Status, event_id};
 pub use facts::{
-    CascadeFacts, CorrelationFacts, Coverage, FundingEpisode, FundingFacts, MarketCascadeFacts, OiShockFacts, Regime, SideBias,
-    VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    CascadeFacts, CorrelationFacts, Coverage, FundingEpisode, FundingFacts, MarketCascadeFacts, OiShockFacts, Regime,
+    RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 pub use sign::Secret;
