@@ -249,16 +249,16 @@ impl Track {
     fn rows_at(&mut self, at: usize, key: Key, timeline: &Timeline, settings: &Settings, new: &mut NewRows) {
         let ts = self.series.ts(at);
         let timeframe = key.1;
-        if let Some(speaking) = timeline.speaking(ts) {
-            if let Some(row) = self.infer(at, key, speaking, settings) {
-                new.surprises.push((ts, Surprise::new(&row, &speaking.model)));
-                if settings.confirmation.weight(timeframe).is_some() {
-                    new.ballots.extend(Ballot::of(&row, &speaking.model).map(|ballot| (ts, ballot)));
-                }
-                new.regimes.push((ts, row));
-                if settings.window_timeframes.contains(&timeframe) {
-                    new.windows.extend(self.window(at, key, speaking, settings).map(|row| (ts, row)));
-                }
+        if let Some(speaking) = timeline.speaking(ts)
+            && let Some(row) = self.infer(at, key, speaking, settings)
+        {
+            new.surprises.push((ts, Surprise::new(&row, &speaking.model)));
+            if settings.confirmation.weight(timeframe).is_some() {
+                new.ballots.extend(Ballot::of(&row, &speaking.model).map(|ballot| (ts, ballot)));
+            }
+            new.regimes.push((ts, row));
+            if settings.window_timeframes.contains(&timeframe) {
+                new.windows.extend(self.window(at, key, speaking, settings).map(|row| (ts, row)));
             }
         }
         if let Some(candidate) = timeline.candidate(ts) {

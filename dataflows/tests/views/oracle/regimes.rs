@@ -293,12 +293,15 @@ fn window(config: &Config, spec: &Spec, rows: &[&Features], at: usize) -> Option
     })
 }
 
+/// By the end of the bar.
+type Votes = BTreeMap<(i64, Venue, Timeframe), (Vote, [f64; 3])>;
+
 /// Every point of every symbol, with its row where there is one.
 type Point = (InstrumentId, i64, Option<Confirmation>);
 
 fn confirmations(config: &Config, names: &Instruments, specs: &BTreeMap<ModelId, Spec>, regimes: &[Regime]) -> Vec<Point> {
     let settings = &config.regimes.confirmation;
-    let mut votes: BTreeMap<&str, BTreeMap<(i64, Venue, Timeframe), (Vote, [f64; 3])>> = BTreeMap::new();
+    let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
     let instruments: BTreeMap<InstrumentId, _> =
         regimes.iter().map(|r| (r.instrument, names.get(r.instrument).unwrap())).collect();
     for row in regimes.iter().filter(|row| settings.weight(row.timeframe).is_some()) {
@@ -337,12 +340,7 @@ fn confirmations(config: &Config, names: &Instruments, specs: &BTreeMap<ModelId,
     points
 }
 
-fn count(
-    config: &Config,
-    instrument: InstrumentId,
-    votes: &BTreeMap<(i64, Venue, Timeframe), (Vote, [f64; 3])>,
-    ts: i64,
-) -> Option<Confirmation> {
+fn count(config: &Config, instrument: InstrumentId, votes: &Votes, ts: i64) -> Option<Confirmation> {
     let settings = &config.regimes.confirmation;
     let of_venue = |venue: Venue| -> Vec<(Timeframe, f64, Vote, [f64; 3])> {
         let vote = |&(timeframe, weight): &(Timeframe, f64)| {
