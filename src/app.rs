@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender};
 use dataflows::config as views;
 use dataflows::hot::Counters;
 use dataflows::model::Instruments;
+use dataflows::models::Release;
 
 use crate::accounts::Accounts;
 use crate::announce::Announcer;
@@ -90,6 +91,20 @@ impl Pipeline {
         Self::start_watched(config, pace, store, with_alerts, Box::new(|_| {}))
     }
 
+    /// As [`Self::start`], with models: what [`crate::model_dir::load`] gave. `None`: regimes are not computed, at no cost.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_models(
+        config: &Config,
+        pace: Pace,
+        store: Option<&Store>,
+        with_alerts: bool,
+        models: Option<Vec<Release>>,
+    ) -> anyhow::Result<Self> {
+        Self::begin(config, pace, store, with_alerts, Box::new(|_| {}), models)
+    }
+
     /// As [`Self::start`], and `watch` sees every complete quantum, alerts included, before it is stored.
     ///
     /// # Errors
@@ -101,13 +116,29 @@ impl Pipeline {
         with_alerts: bool,
         watch: Watch,
     ) -> anyhow::Result<Self> {
+        Self::begin(config, pace, store, with_alerts, watch, None)
+    }
+
+    fn begin(
+        config: &Config,
+        pace: Pace,
+        store: Option<&Store>,
+        with_alerts: bool,
+        watch: Watch,
+        models: Option<Vec<Release>>,
+    ) -> anyhow::Result<Self> {
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
             instruments: Arc::clone(&instruments),
             skew_ms_max: i64::try_from(config.time.skew_ms_max).unwrap_or(i64::MAX),
         };
         let parsers: engine::ParserFactory = Arc::new(move |venue| parser_for(venue, context.clone()));
-        let Engine { input, mut collector, running } = engine::start(settings(config, pace), Arc::clone(&instruments), parsers)?;
+        let mut settings = settings(config, pace);
+        if models.is_none() {
+            settings.views.regimes.timeframes.clear();
+        }
+        let models = models.unwrap_or_default();
+        let Engine { input, mut collector, running } = engine::start(settings, Arc::clone(&instruments), parsers, models)?;
 
         let options = if pace == Pace::Live { WriterOptions::live() } else { WriterOptions::bulk() };
         let writer = store.map(|store| store.writer(Arc::clone(&instruments), options));
@@ -316,6 +347,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
                 quadrant_price_min: interest.quadrant_price_min,
                 shock_drop: interest.shock_drop,
             },
+            regimes: config.views.regimes.settings(),
             correlation: config.views.correlation.settings(),
             lead_lag: config.views.lead_lag.settings(),
         },

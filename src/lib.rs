@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod feeds;
 pub mod frames;
 pub mod mock_venue;
+pub mod model_dir;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

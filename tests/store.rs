@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dataflows::fixed::{Notional, Price, Quantity, Rate};
 use dataflows::model::*;
+use hmm::{Label, Vote};
 use regimeflow::config;
 use regimeflow::store::edge::{AlertRow, DeliveryRow, EdgeRow, FeedGap, RejectedFrame};
 use regimeflow::store::{Mode, Quantum, Store, StoreError, WriterOptions, dump, install, migrate, start_engine_with, views};
@@ -72,6 +73,27 @@ fn bar(instrument: InstrumentId, ts: i64, close: i64) -> Bar {
         notional: Notional(123_600 * (ONE as i128) * (ONE as i128)),
         taker_buy_volume: Quantity(ONE as i128 / 2),
         trades: 17,
+    }
+}
+
+fn regime(instrument: InstrumentId) -> Regime {
+    Regime {
+        instrument,
+        timeframe: Timeframe::H4,
+        ts: T0,
+        model: ModelId { name: "btc-4h".into(), version: 3 },
+        state: Some(1),
+        label: Some(Label::Bull),
+        firm: true,
+        probability: Real(0.75),
+        probabilities: [Real(0.25), Real(0.75)].into(),
+        smoothed: [].into(),
+        viterbi_state: 0,
+        viterbi_label: Some(Label::Bear),
+        surprise: Real(1.25),
+        forecast: [Real(0.5), Real(0.5)].into(),
+        expected_duration_bars: None,
+        entropy: Real(0.5),
     }
 }
 
@@ -303,6 +325,40 @@ fn every_view(id: InstrumentId, market: InstrumentId) -> Vec<Changes> {
             T0 as u64,
             1,
         )]),
+        Changes::Regimes(vec![(regime(id), T0 as u64, 1)]),
+        Changes::CandidateRegimes(vec![(CandidateRegime(Regime { state: None, label: None, ..regime(id) }), T0 as u64, 1)]),
+        Changes::WindowRegimes(vec![(
+            WindowRegime {
+                instrument: id,
+                timeframe: Timeframe::H4,
+                ts: T0,
+                model: regime(id).model,
+                window_bars: 256,
+                state: 1,
+                label: Some(Label::Chop),
+                probabilities: [Real(0.25), Real(0.5), Real(0.25)].into(),
+                share: [Real(0.25), Real(0.5), Real(0.25)].into(),
+                labels: [Label::Bear, Label::Chop, Label::Chop].into(),
+                switches: 3,
+                log_likelihood_per_bar: Real(-1.5),
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::Confirmations(vec![(
+            Confirmation {
+                instrument: id,
+                ts: T0,
+                primary: Vote::Bull,
+                confidence: Real(0.75),
+                confirmed: true,
+                agreeing: [Timeframe::H1, Timeframe::D1].into(),
+                present: [Timeframe::H1, Timeframe::H4, Timeframe::D1].into(),
+                product_posterior: [Real(0.125), Real(0.25), Real(0.625)],
+            },
+            T0 as u64,
+            1,
+        )]),
         Changes::ZoneTouches(vec![(
             ZoneTouch {
                 instrument: id,
@@ -315,6 +371,34 @@ fn every_view(id: InstrumentId, market: InstrumentId) -> Vec<Changes> {
                 notional: usd(750_000),
                 touches: 3,
                 coverage: Coverage::Full,
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::Drift(vec![(
+            Drift {
+                instrument: id,
+                timeframe: Timeframe::M1,
+                ts: T0,
+                model: regime(id).model,
+                surprise_z: Real(-1.5),
+                drift_score: Real(0.0),
+                drifting: false,
+            },
+            T0 as u64,
+            1,
+        )]),
+        Changes::RegimeEpisodes(vec![(
+            RegimeEpisode {
+                kind: EpisodeKind::Confirmed,
+                instrument: id,
+                timeframe: None,
+                onset: T0,
+                ended_at: None,
+                from: None,
+                to: Some(Label::Bull),
+                model: None,
+                strength: Real(0.75),
             },
             T0 as u64,
             1,
@@ -535,6 +619,22 @@ async fn every_row_type_is_read_as_it_was_written() {
     check(&store, "SELECT base, usd, venues FROM open_interest_totals", "7\t\\N\t2").await;
     check(&store, "SELECT change, cascade_id FROM oi_shocks", "-0.04\t00000000000000ff").await;
     check(&store, "SELECT mark, index, basis_bps, annualised FROM basis", "60030\t60000\t5\t\\N").await;
+    check(
+        &store,
+        "SELECT model, state, label, firm, probabilities, smoothed, viterbi_label, forecast, expected_duration_bars FROM regimes",
+        "btc-4h.v3\t1\tBULL\t1\t[0.25,0.75]\t[]\tBEAR\t[0.5,0.5]\t\\N",
+    )
+    .await;
+    check(&store, "SELECT state, label, surprise FROM candidate_regimes", "\\N\t\t1.25").await;
+    check(&store, "SELECT label, share['BEAR'], share['CHOP'], switches FROM window_regimes", "CHOP\t0.25\t0.75\t3").await;
+    check(
+        &store,
+        "SELECT primary_regime, confirmed, agreeing, product_posterior FROM confirmations",
+        "BULL\t1\t['1h','1d']\t[0.125,0.25,0.625]",
+    )
+    .await;
+    check(&store, "SELECT surprise_z, drift_score, drifting FROM drift", "-1.5\t0\t0").await;
+    check(&store, "SELECT type, timeframe, from, to, model FROM regime_episodes", "REGIME_CONFIRMED\t\t\tBULL").await;
     check(&store, "SELECT kline_high, kline_trades, agrees FROM kline_checks", "61901\t\\N\t0").await;
     check(
         &store,

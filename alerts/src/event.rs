@@ -34,11 +34,17 @@ pub enum EventType {
     CorrelationBreak,
     /// Another symbol moves first.
     LeaderChange,
+    /// A model decided another regime.
+    RegimeChange,
+    /// A symbol's time frames confirm a regime.
+    RegimeConfirmed,
+    /// A model no longer fits.
+    ModelDrift,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::LiquidationCascade,
         Self::MarketCascade,
         Self::SupportZoneTouched,
@@ -49,6 +55,9 @@ impl EventType {
         Self::VolatilityRegimeChange,
         Self::CorrelationBreak,
         Self::LeaderChange,
+        Self::RegimeChange,
+        Self::RegimeConfirmed,
+        Self::ModelDrift,
     ];
 
     /// As JSON, SQL and the configuration write it.
@@ -65,6 +74,9 @@ impl EventType {
             Self::OiShock => "OI_SHOCK",
             Self::CorrelationBreak => "CORRELATION_BREAK",
             Self::LeaderChange => "LEADER_CHANGE",
+            Self::RegimeChange => "REGIME_CHANGE",
+            Self::RegimeConfirmed => "REGIME_CONFIRMED",
+            Self::ModelDrift => "MODEL_DRIFT",
         }
     }
 

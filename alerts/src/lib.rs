@@ -15,6 +15,6 @@ pub mod sign;
 pub use event::{Event, EventType, Severity, Status, event_id};
 pub use facts::{
     CascadeFacts, CorrelationFacts, Coverage, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts, OiShockFacts,
-    Regime, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 pub use sign::Secret;

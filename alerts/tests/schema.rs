@@ -3,7 +3,7 @@
 
 use alerts::{
     CascadeFacts, CorrelationFacts, Coverage, Event, EventType, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts,
-    OiShockFacts, Regime, Severity, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    OiShockFacts, Regime, RegimeFacts, RegimeTopic, Severity, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -384,6 +384,56 @@ The price stayed for 5 min 0 s. The venue reports only part of its liquidations:
     assert_eq!(id(&touch), id(&left));
     assert_ne!(id(&touch), id(&ZoneTouchFacts { price_low: 60_201.0, ..touch.clone() }));
     assert_ne!(id(&touch), id(&ZoneTouchFacts { side: ZoneSide::Short, ..touch.clone() }));
+}
+
+#[test]
+fn regimes_in_words() {
+    let change = RegimeFacts {
+        topic: RegimeTopic::Change,
+        venue: "binance-usdm".into(),
+        symbol: "BTC-USDT-PERP".into(),
+        timeframe: "4h".into(),
+        onset_ms: 1_723_075_200_000,
+        ended_at_ms: None,
+        known_at_ms: 1_723_075_202_020,
+        from: Some("BULL"),
+        to: Some("BEAR"),
+        model: Some("btc-4h.v3".into()),
+        strength: 0.8732,
+    };
+    check(
+        &Event::regime(change.clone()),
+        "1723075200000 | INFO
+BTC-USDT-PERP 4h regime: BULL → BEAR on binance-usdm
+Model btc-4h.v3 decided BEAR with a probability of 87.32 %; before, it was BULL.",
+    );
+    let ended = RegimeFacts { ended_at_ms: Some(1_723_104_000_000), ..change.clone() };
+    check(
+        &Event::regime(ended.clone()),
+        "1723104000000 | INFO
+Resolved: BTC-USDT-PERP 4h regime: BULL → BEAR on binance-usdm
+Model btc-4h.v3 decided BEAR with a probability of 87.32 %; before, it was BULL. It lasted for 8 h 0 min.",
+    );
+    assert_eq!(Event::regime(ended).id, Event::regime(change.clone()).id);
+    let confirmed = RegimeFacts {
+        topic: RegimeTopic::Confirmed,
+        venue: String::new(),
+        timeframe: String::new(),
+        model: None,
+        ..change.clone()
+    };
+    check(
+        &Event::regime(RegimeFacts { from: None, strength: 0.75, ..confirmed }),
+        "1723075200000 | INFO
+BTC-USDT-PERP: BEAR confirmed by its time frames
+75.00 % of the weight of its time frames agrees on BEAR.",
+    );
+    check(
+        &Event::regime(RegimeFacts { topic: RegimeTopic::Drift, from: None, to: None, strength: 0.616, ..change }),
+        "1723075200000 | WARNING
+BTC-USDT-PERP 4h: model btc-4h.v3 no longer fits on binance-usdm
+The drift score is 0.62: recent bars surprise btc-4h.v3 far more than those it was trained on. Refit it.",
+    );
 }
 
 #[test]

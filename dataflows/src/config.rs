@@ -30,6 +30,8 @@ pub struct Config {
     pub correlation: Correlation,
     /// Who moves first.
     pub lead_lag: LeadLag,
+    /// Regimes by hidden Markov models.
+    pub regimes: Regimes,
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
@@ -324,6 +326,79 @@ impl Default for Correlation {
     }
 }
 
+/// Regimes by hidden Markov models (ANALYTICS: "HMM regimes").
+#[derive(Clone, Debug)]
+pub struct Regimes {
+    /// Bars of which regimes are told. Empty: none, at no cost.
+    pub timeframes: Vec<Timeframe>,
+    /// A state is entered at this probability.
+    pub enter: f64,
+    /// Below this probability a decided state is no longer firm.
+    pub leave: f64,
+    /// Bars that the fixed-lag smoother looks back.
+    pub lag: usize,
+    /// Bars before an anchor from which a chain begins (L in ANALYTICS).
+    pub warm_up_bars: usize,
+    /// Bars ahead of which a forecast is made.
+    pub forecast_bars: usize,
+    /// Bars of a window.
+    pub window_bars: usize,
+    /// Bars whose windows are looked at by themselves: it costs a window's length a bar.
+    pub window_timeframes: Vec<Timeframe>,
+    /// When time frames confirm each other.
+    pub confirmation: Confirmation,
+    /// A model drifts when its score is above this for some bars.
+    pub drift_score: f64,
+    /// For so many.
+    pub drift_bars: usize,
+    /// Bars whose changes of regime are told to people.
+    pub change_timeframes: Vec<Timeframe>,
+}
+
+/// When time frames confirm each other.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// Who votes, from the fastest, with its weight.
+    pub weights: Vec<(Timeframe, f64)>,
+    /// Fewer votes say nothing.
+    pub present_min: usize,
+    /// Confirmed when the share of weight that agrees is at least this …
+    pub enter: f64,
+    /// … for so many bars of the fastest frame.
+    pub hold_bars: usize,
+    /// No longer confirmed below this.
+    pub leave: f64,
+}
+
+impl Confirmation {
+    /// A frame's weight; `None`: it doesn't vote.
+    #[must_use]
+    pub fn weight(&self, timeframe: Timeframe) -> Option<f64> {
+        self.weights.iter().find(|(voter, _)| *voter == timeframe).map(|(_, weight)| *weight)
+    }
+}
+
+impl Default for Regimes {
+    fn default() -> Self {
+        use Timeframe::{D1, H1, H4, W1};
+        let weights = [H1, H4, D1, W1].map(|timeframe| (timeframe, 1.0)).to_vec();
+        Self {
+            timeframes: Vec::new(),
+            enter: 0.8,
+            leave: 0.5,
+            lag: 20,
+            warm_up_bars: 256,
+            forecast_bars: 12,
+            window_bars: 256,
+            window_timeframes: vec![H1, H4, D1, W1],
+            confirmation: Confirmation { weights, present_min: 3, enter: 0.70, hold_bars: 2, leave: 0.5 },
+            drift_score: 0.5,
+            drift_bars: 3,
+            change_timeframes: vec![H1, H4, D1, W1],
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -380,6 +455,7 @@ impl Default for Config {
             open_interest: OpenInterest { quadrant_interest_min: 0.005, quadrant_price_min: 0.0025, shock_drop: 0.03 },
             correlation: Correlation::default(),
             lead_lag: LeadLag::default(),
+            regimes: Regimes::default(),
         }
     }
 }

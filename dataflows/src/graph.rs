@@ -3,7 +3,8 @@
 //! ```text
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
 //!                     │   klines ───┼▶ kline_checks
-//!                     │             ├▶ features
+//!                     │             ├▶ features ─▶ regimes, window_regimes, … ◀ models
+//!                     │             │                └▶ confirmations, drift ─▶ regime_episodes
 //!                     │             └▶ correlations, market_mode, betas, correlation_breaks (all symbols)
 //!                     ├▶ lead_lag, lead_scores, leaders (configured symbols)
 //!                     ├▶ liquidations, windows
@@ -27,11 +28,13 @@ use timely::dataflow::operators::vec::Broadcast;
 use crate::config::Config;
 use crate::hot::{Counters, base};
 use crate::model::{Clock, Instruments, LateEvent, Tick};
+use crate::models::Release;
 use crate::operators::{KnownAt, per_quantum};
 use crate::{
     bars, cascades, correlations, features, funding, funding_spreads, kline_checks, lead_lag, liquidations, market_cascades,
     oi_shocks, open_interest, open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
 };
+use crate::{confirmations, drift, regime_episodes, regimes};
 
 /// A view: its changes, each instrument's on one worker.
 pub type View<'scope, R> = VecCollection<'scope, KnownAt, R, isize>;
@@ -47,10 +50,11 @@ macro_rules! views {
 }
 crate::for_each_view!(views);
 
-/// Builds the dataflow behind `ticks` and `clocks`, which may lie on any worker.
+/// Builds the dataflow behind `ticks`, `clocks` and `releases` of models, which may lie on any worker.
 pub fn build<'scope>(
     ticks: StreamVec<'scope, KnownAt, Tick>,
     clocks: StreamVec<'scope, KnownAt, Clock>,
+    releases: StreamVec<'scope, KnownAt, Release>,
     config: &Config,
     instruments: &Arc<Instruments>,
     counters: &Arc<Counters>,
@@ -66,6 +70,11 @@ pub fn build<'scope>(
     let correlations = correlations::correlations(bars.closed.clone(), clocks.clone(), config, instruments);
     let lead_lag = lead_lag::lead_lag(base.last_prices, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
+    let features = features::features(bars.closed.clone(), clocks.clone(), config);
+    let regimes = regimes::regimes(features.clone(), releases.broadcast(), clocks.clone(), config, names());
+    let confirmations = confirmations::confirmations(regimes.ballots, clocks.clone(), config, names());
+    let drift = drift::drift(regimes.surprises, clocks.clone(), config);
+    let seen = (confirmations.sightings, drift.sightings);
     let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
     let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
     let open_interest = open_interest::open_interest(quotes.interest.clone(), bars.closed.clone(), clocks.clone(), config);
@@ -79,7 +88,13 @@ pub fn build<'scope>(
         liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
-        features: features::features(bars.closed.clone(), clocks.clone(), config),
+        regime_episodes: regime_episodes::regime_episodes(regimes.regimes.clone(), seen.0, seen.1, clocks.clone(), config),
+        features,
+        regimes: regimes.regimes,
+        candidate_regimes: regimes.candidate_regimes,
+        window_regimes: regimes.window_regimes,
+        confirmations: confirmations.confirmations,
+        drift: drift.drift,
         late_events: late_events(base.late, clocks.clone()),
         bars: bars.bars,
         market_cascades: market_cascades::market_cascades(cascades.cascades.clone(), clocks.clone(), config, names()),

@@ -5,10 +5,13 @@
 //!
 //! This crate has no clock and no socket: everything it knows arrives as data, time included.
 
+pub mod anchors;
 pub mod bars;
 pub mod cascades;
 pub mod config;
+pub mod confirmations;
 pub mod correlations;
+pub mod drift;
 mod due;
 pub mod features;
 pub mod fixed;
@@ -23,12 +26,16 @@ pub mod liquidations;
 pub mod market_cascades;
 mod minutes;
 pub mod model;
+pub mod models;
 pub mod oi_shocks;
 pub mod open_interest;
 pub mod open_interest_totals;
 pub mod operators;
 mod prints;
 pub mod quotes;
+pub mod regime_episodes;
+pub mod regimes;
+mod standing;
 mod steps;
 pub mod support_zones;
 mod venues;

@@ -15,6 +15,7 @@ use crate::store::edge::{AlertRow, EdgeRow};
 mod correlation;
 mod funding;
 mod liquidations;
+mod regimes;
 mod support_zones;
 mod volatility;
 
@@ -65,6 +66,7 @@ impl Announcer {
                 Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
                 Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
                 Changes::OiShocks(changes) => self.tell(changes, &mut rows),
+                Changes::RegimeEpisodes(changes) => self.tell(changes, &mut rows),
                 Changes::CorrelationBreaks(changes) => self.tell(changes, &mut rows),
                 Changes::Leaders(changes) => self.tell(changes, &mut rows),
                 _ => {} // not an episode

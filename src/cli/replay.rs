@@ -10,6 +10,7 @@ use clap::Args;
 use super::{EX_UNAVAILABLE, Failure, names, print, print_json, read_config, report, store_location};
 use crate::app::{Pace, Pipeline};
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
+use crate::model_dir;
 use crate::store::{Mode, Store};
 
 /// Arguments of `replay`.
@@ -33,6 +34,9 @@ pub struct ReplayArgs {
     /// Milliseconds of a quantum.
     #[arg(long)]
     quantum_ms: Option<u64>,
+    /// A directory of models (`models.json` and what it names): regimes are told.
+    #[arg(long)]
+    models: Option<PathBuf>,
     /// Call no webhook, whatever the configuration says.
     #[arg(long)]
     no_alerts: bool,
@@ -79,7 +83,8 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let store = if has_store { Some(Store::open(&config.store, Mode::Write("replay")).await?) } else { None };
 
     let started = Instant::now();
-    let mut pipeline = Pipeline::start(&config, Pace::Replay, store.as_ref(), !args.no_alerts)?;
+    let models = args.models.as_deref().map(model_dir::load).transpose()?;
+    let mut pipeline = Pipeline::start_with_models(&config, Pace::Replay, store.as_ref(), !args.no_alerts, models)?;
     let bar = report::progress(reader.compressed_bytes_total(), "{bar:40} {percent} % {msg} {eta}");
     let mut pacer = Pacer::new(args.speed);
     let mut batch = FrameBatch::default();

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::{Config, Feed};
 use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
+use crate::model_dir;
 use crate::store::edge::EdgeRow;
 use crate::store::{Mode, Store};
 
@@ -37,6 +38,9 @@ pub struct RunArgs {
     /// Worker threads.
     #[arg(long)]
     workers: Option<usize>,
+    /// A directory of models (`models.json` and what it names): regimes are told.
+    #[arg(long)]
+    models: Option<PathBuf>,
     /// End by itself after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     for_secs: Option<u64>,
@@ -59,7 +63,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let feeds = configured_feeds(&config, &args.config)?;
     let store = if has_store { Some(Store::open(&config.store, Mode::Write("run")).await?) } else { None };
     let started = Instant::now();
-    let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), true)?;
+    let models = args.models.as_deref().map(model_dir::load).transpose()?;
+    let pipeline = Pipeline::start_with_models(&config, Pace::Live, store.as_ref(), true, models)?;
     let shutdown = CancellationToken::new();
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();

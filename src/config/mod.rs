@@ -9,6 +9,7 @@ pub mod document;
 pub mod load;
 pub mod problem;
 pub mod redact;
+mod regimes;
 pub mod rules;
 pub mod schema;
 pub mod timeframe;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use correlation::{Correlation, CorrelationBreaks, CorrelationWindow, LeadLag};
 pub use problem::{ConfigErrors, Problem};
+pub use regimes::Regimes;
 pub use timeframe::Timeframe;
 
 /// Everything that can be set. Every key has a default; `config/full.toml` lists them.
@@ -154,6 +156,8 @@ pub struct Views {
     pub correlation: Correlation,
     /// Who moves first.
     pub lead_lag: LeadLag,
+    /// Regimes by hidden Markov models.
+    pub regimes: Regimes,
 }
 
 impl Default for Views {
@@ -168,6 +172,7 @@ impl Default for Views {
             open_interest: OpenInterest::default(),
             correlation: Correlation::default(),
             lead_lag: LeadLag::default(),
+            regimes: Regimes::default(),
         }
     }
 }

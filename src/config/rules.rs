@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use dataflows::model;
+
 use super::document::{Places, suggestion};
-use super::{Config, Correlation, Feed, Funding, Store, Volatility, Webhook, redact};
+use super::{Config, Correlation, Feed, Funding, Store, Views, Volatility, Webhook, redact};
 
 const BINANCE_STREAMS: [&str; 6] = ["trades", "aggTrades", "klines", "mark", "liquidations", "open_interest"];
 const BYBIT_STREAMS: [&str; 6] = ["trades", "klines", "tickers", "mark", "open_interest", "liquidations"];
@@ -31,6 +33,7 @@ pub fn check(config: &Config, places: &mut Places) {
         places.error("views.lead_lag.bucket_ms", message, "windows end with full minutes: take 50, 100, 200, 500, 1000");
     }
     duplicates("views.lead_lag.symbols", &config.views.lead_lag.symbols, places);
+    regimes(&config.views, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
     let feeds = [(BINANCE, &config.feeds.binance_usdm), (BYBIT, &config.feeds.bybit_linear)];
@@ -95,6 +98,33 @@ fn correlation(correlation: &Correlation, places: &mut Places) {
     if breaks.clear_sd > breaks.fall_sd {
         let message = format!("{} is above fall_sd, {}", breaks.clear_sd, breaks.fall_sd);
         places.error("views.correlation.breaks.clear_sd", message, "a break would be over before it began: lower it");
+    }
+}
+
+fn regimes(views: &Views, places: &mut Places) {
+    let regimes = &views.regimes;
+    if let Some(frame) = regimes.timeframes.iter().find(|frame| !views.features_timeframes.contains(frame)) {
+        let message = format!("`{}` is not in features_timeframes", model::Timeframe::from(*frame).as_str());
+        places.error("views.regimes.timeframes", message, "models read features: add it there, or leave it out here");
+    }
+    for (frame, weight) in &regimes.confirmation_weights {
+        if model::Timeframe::from_name(frame).is_none() {
+            let message = format!("`{frame}` is not a time frame");
+            places.error("views.regimes.confirmation_weights", message, "write 1m, 5m, 15m, 1h, 4h, 1d or 1w");
+        }
+        if !(weight.is_finite() && *weight > 0.0) {
+            let message = format!("the weight of `{frame}` is {weight}");
+            places.error("views.regimes.confirmation_weights", message, "give a number above 0, or leave it out");
+        }
+    }
+    let bounds = [
+        ("views.regimes.leave", regimes.leave, "enter", regimes.enter),
+        ("views.regimes.confirmation_leave", regimes.confirmation_leave, "confirmation_enter", regimes.confirmation_enter),
+    ];
+    for (key, leave, name, enter) in bounds {
+        if leave > enter {
+            places.error(key, format!("{leave} is above {name}, {enter}"), "what has begun would be over at once: lower it");
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use dataflows::model::Venue;
+use dataflows::models::Release;
 
 use super::source::Wakers;
 use crate::frames::FrameBatch;
@@ -17,6 +18,8 @@ pub(super) enum Message {
     Advance(u64),
     /// Nothing came, but venues fell silent.
     Idle(Vec<(u64, Venue)>),
+    /// A model is released.
+    Release { known_at: u64, release: Box<Release> },
     /// The input ends.
     Flush(u64),
 }
@@ -112,6 +115,19 @@ impl Input {
         self.find_idle(now_ns, &mut idle);
         let idle_told = idle.is_empty() || self.send(0, Message::Idle(idle));
         idle_told && (0..self.workers.len()).all(|worker| self.send(worker, Message::Advance(known_at)))
+    }
+
+    /// A model is released. Once frames have come, it counts from the next bar of its time frame at the earliest: what has been said
+    /// stays, and a replay that knows of the release from the start says the same. Answers from when on it counts, UTC ms; `None`: the workers are gone.
+    pub fn release(&mut self, mut release: Release) -> Option<i64> {
+        if self.known_at > 0 {
+            let known_at = i64::try_from(self.known_at).unwrap_or(i64::MAX / 2);
+            let next_bar = release.timeframe.open_of(known_at) + release.timeframe.ms();
+            release.active_from = release.active_from.max(next_bar);
+        }
+        let from = release.from();
+        let sent = self.send(0, Message::Release { known_at: self.known_at, release: Box::new(release) });
+        sent.then_some(from)
     }
 
     /// Ends the input: everything heard is closed, the workers finish and stop.

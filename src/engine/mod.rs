@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use dataflows::graph;
 use dataflows::hot::Counters;
 use dataflows::model::{Changes, Instruments};
+use dataflows::models::Release;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::core::InspectCore;
@@ -96,18 +97,23 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// Starts the workers; they are ready for input when it returns.
+/// Starts the workers; they are ready for input when it returns. `models` are known before anything else.
 ///
 /// # Errors
 /// If there are no workers.
-pub fn start(settings: Settings, instruments: Arc<Instruments>, parsers: ParserFactory) -> anyhow::Result<Engine> {
+pub fn start(
+    settings: Settings,
+    instruments: Arc<Instruments>,
+    parsers: ParserFactory,
+    models: Vec<Release>,
+) -> anyhow::Result<Engine> {
     anyhow::ensure!(settings.workers > 0, "an engine of 0 workers can do nothing; set engine.workers to 1 or more");
     let accounts = Arc::new(Accounts::default());
     let counters = Arc::new(Counters::default());
     let (to_collector, from_workers) = bounded(OUTPUT_MESSAGES_MAX);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..settings.workers).map(|_| bounded(INPUT_BATCHES_MAX)).unzip();
     let wakers = source::Wakers::new(settings.workers);
-    let input = Input::new(senders, wakers.clone(), settings.quantum_ms, settings.idle_ms);
+    let mut input = Input::new(senders, wakers.clone(), settings.quantum_ms, settings.idle_ms);
     let collector = Collector::new(from_workers);
     let (ready, is_ready) = bounded(settings.workers);
     let workers = settings.workers;
@@ -120,6 +126,9 @@ pub fn start(settings: Settings, instruments: Arc<Instruments>, parsers: ParserF
         if is_ready.recv_timeout(READY_MAX).is_err() {
             break; // a worker died on the way; joining tells why
         }
+    }
+    for model in models {
+        let _ = input.release(model); // if the workers are gone, the first frames tell
     }
     Ok(Engine { input, collector, running: Running { workers: running, accounts, counters, instruments } })
 }
@@ -153,8 +162,8 @@ fn run(
                 quantum,
                 ahead_ms_max,
             };
-            let (ticks, clocks) = source::source(scope, input, &wakers, parser);
-            let views = graph::build(ticks, clocks, &views_config, &instruments, &counters);
+            let (ticks, clocks, releases) = source::source(scope, input, &wakers, parser);
+            let views = graph::build(ticks, clocks, releases, &views_config, &instruments, &counters);
             macro_rules! send {
                 ($($view:ident: $kind:ident($row:ty),)*) => {$(
                     let sender = out.clone();

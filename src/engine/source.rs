@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use dataflows::model::{Clock, FundingKind, MINUTE_MS, Tick, Venue};
+use dataflows::models::Release;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -63,18 +64,20 @@ pub(super) fn source<'scope>(
     input: Option<Receiver<Message>>,
     wakers: &Wakers,
     parsing: Parsing,
-) -> (StreamVec<'scope, u64, Tick>, StreamVec<'scope, u64, Clock>) {
+) -> (StreamVec<'scope, u64, Tick>, StreamVec<'scope, u64, Clock>, StreamVec<'scope, u64, Release>) {
     let mut builder = OperatorBuilder::new("frames".to_owned(), scope);
     let worker = scope.worker();
     let address = builder.operator_info().address;
     let (ticks_out, ticks) = builder.new_output();
     let (clocks_out, clocks) = builder.new_output();
+    let (releases_out, releases) = builder.new_output();
     *wakers.0[worker.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.sync_activator_for(address.to_vec()));
     let activator = worker.activator_for(address);
 
     builder.build(move |capabilities| {
         let mut ticks_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Tick>>>::from(ticks_out);
         let mut clocks_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Clock>>>::from(clocks_out);
+        let mut releases_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Release>>>::from(releases_out);
         let mut times = input.is_some().then(|| Times::new(capabilities));
         let mut reading = Reading::new(parsing);
         move |_frontiers| {
@@ -107,6 +110,11 @@ pub(super) fn source<'scope>(
                     }
                     activator.activate();
                 }
+                Ok(Message::Release { known_at, release }) => {
+                    at.advance(known_at);
+                    releases_out.activate().session(&at.releases).give(*release);
+                    activator.activate();
+                }
                 Ok(Message::Flush(known_at)) => {
                     at.advance(known_at);
                     emit(at, &mut Vec::new(), &mut vec![Clock::Flush]);
@@ -117,22 +125,24 @@ pub(super) fn source<'scope>(
             }
         }
     });
-    (ticks, clocks)
+    (ticks, clocks, releases)
 }
 
-/// The capabilities of both outputs.
+/// The capabilities of the outputs.
 struct Times {
     ticks: Capability<u64>,
     clocks: Capability<u64>,
+    releases: Capability<u64>,
 }
 
 impl Times {
     fn new(mut capabilities: Vec<Capability<u64>>) -> Self {
+        let releases = capabilities.pop();
         let clocks = capabilities.pop();
         let ticks = capabilities.pop();
-        match (ticks, clocks) {
-            (Some(ticks), Some(clocks)) => Self { ticks, clocks },
-            _ => unreachable!("timely makes one capability an output, and there are two"),
+        match (ticks, clocks, releases) {
+            (Some(ticks), Some(clocks), Some(releases)) => Self { ticks, clocks, releases },
+            _ => unreachable!("timely makes one capability an output, and there are three"),
         }
     }
 
@@ -144,6 +154,7 @@ impl Times {
         if known_at > self.known_at() {
             self.ticks.downgrade(&known_at);
             self.clocks.downgrade(&known_at);
+            self.releases.downgrade(&known_at);
         }
     }
 }

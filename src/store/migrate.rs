@@ -32,6 +32,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration(6, "funding_and_open_interest", include_str!("../../schemas/clickhouse/0006_funding_and_open_interest.sql")),
     migration(7, "volatility_history", include_str!("../../schemas/clickhouse/0007_volatility_history.sql")),
     migration(8, "features", include_str!("../../schemas/clickhouse/0008_features.sql")),
+    migration(9, "regimes", include_str!("../../schemas/clickhouse/0009_regimes.sql")),
 ];
 
 const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {

@@ -45,6 +45,12 @@ impl Timeframe {
         }
     }
 
+    /// Reads what [`Self::as_str`] writes.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|timeframe| timeframe.as_str() == name)
+    }
+
     /// The length in milliseconds.
     #[must_use]
     pub const fn ms(self) -> i64 {

@@ -215,6 +215,12 @@ pub fn check_keys(history: &History) {
     check_key(&late, |(at, r)| (r.venue, r.stream, *at, r.seq));
     check_key(&history.features, |r| (r.instrument, r.timeframe, r.ts));
     check_key(&history.volatility_regimes, |r| (r.instrument, r.onset));
+    check_key(&history.regimes, |r| (r.instrument, r.timeframe, r.ts));
+    check_key(&history.candidate_regimes, |r| (r.0.instrument, r.0.timeframe, r.0.ts));
+    check_key(&history.window_regimes, |r| (r.instrument, r.timeframe, r.ts));
+    check_key(&history.confirmations, |r| (r.instrument, r.ts));
+    check_key(&history.drift, |r| (r.instrument, r.timeframe, r.ts));
+    check_key(&history.regime_episodes, |r| (r.kind, r.instrument, r.timeframe, r.onset));
     check_key(&history.support_zones, |r| (r.instrument, r.ts, r.side, r.rank));
     check_key(&history.zone_touches, |r| (r.instrument, r.side, r.onset, r.price_low));
     check_key(&history.funding_anomalies, |r| (r.instrument, r.onset, r.kind));

@@ -7,6 +7,7 @@ use dataflows::config::Config;
 use dataflows::graph;
 use dataflows::hot::Counters;
 use dataflows::model::*;
+use dataflows::models::Release;
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::{Input, Inspect};
 
@@ -18,6 +19,7 @@ pub type Arrival = (u64, Tick);
 pub struct Batch {
     pub ticks: Vec<Tick>,
     pub clocks: Vec<Clock>,
+    pub releases: Vec<Release>,
 }
 
 /// By `known_at`, then by the worker that read it.
@@ -57,7 +59,7 @@ pub fn feed(instruments: &Instruments, arrivals: &[Arrival], plan: Plan) -> Feed
     }
     if plan.flush {
         let last = feed.last_key_value().map_or(0, |(&known_at, _)| known_at);
-        let end = Batch { ticks: Vec::new(), clocks: vec![Clock::Flush] };
+        let end = Batch { clocks: vec![Clock::Flush], ..Batch::default() };
         feed.insert(last + plan.quantum_ms, vec![end]);
     }
     feed
@@ -180,17 +182,21 @@ pub fn run(config: &Config, instruments: &Arc<Instruments>, feed: Feed, plan: Pl
     let guards = timely::execute(setting, move |worker| {
         let mut ticks = InputHandle::new();
         let mut clocks = InputHandle::new();
+        let mut releases = InputHandle::new();
         worker.dataflow::<u64, _, _>(|scope| {
             let ticks = scope.input_from(&mut ticks).container::<Vec<Tick>>();
             let clocks = scope.input_from(&mut clocks).container::<Vec<Clock>>();
-            all_collected.listen(graph::build(ticks, clocks, &config, &instruments, &all_counters));
+            let releases = scope.input_from(&mut releases).container::<Vec<Release>>();
+            all_collected.listen(graph::build(ticks, clocks, releases, &config, &instruments, &all_counters));
         });
         for (&known_at, batches) in feed.iter() {
             ticks.advance_to(known_at);
             clocks.advance_to(known_at);
+            releases.advance_to(known_at);
             let Some(batch) = batches.get(worker.index()) else { continue };
             batch.ticks.iter().cloned().for_each(|tick| ticks.send(tick));
             batch.clocks.iter().copied().for_each(|clock| clocks.send(clock));
+            batch.releases.iter().cloned().for_each(|release| releases.send(release));
             if plan.trickle {
                 worker.step();
             }

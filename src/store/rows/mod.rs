@@ -208,6 +208,7 @@ stored!(LateEvent => StoredLateEvent in "late_events_changes", |row| row.instrum
 mod features;
 mod funding;
 mod open_interest;
+mod regimes;
 mod support_zones;
 
 /// A row of the edge: it names its venue itself and brings its own `known_at`.

@@ -1,8 +1,10 @@
 //! View rows: what the program says. A view changes by `(row, known_at, ±1)`.
 
 mod features;
+mod regimes;
 
 pub use features::{FEATURES, Features};
+pub use regimes::*;
 mod liquidations;
 mod zones;
 
@@ -385,6 +387,12 @@ macro_rules! for_each_view {
             open_interest: OpenInterest($crate::model::OpenInterestRow),
             kline_checks: KlineChecks($crate::model::KlineCheck),
             features: Features($crate::model::Features),
+            regimes: Regimes($crate::model::Regime),
+            candidate_regimes: CandidateRegimes($crate::model::CandidateRegime),
+            window_regimes: WindowRegimes($crate::model::WindowRegime),
+            confirmations: Confirmations($crate::model::Confirmation),
+            drift: Drift($crate::model::Drift),
+            regime_episodes: RegimeEpisodes($crate::model::RegimeEpisode),
             late_events: LateEvents($crate::model::LateEvent),
             volatility_regimes: VolatilityRegimes($crate::model::RegimeSpell),
             support_zones: SupportZones($crate::model::SupportZone),

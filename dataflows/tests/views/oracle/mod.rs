@@ -14,6 +14,7 @@ pub mod lead_lag;
 pub mod liquidations;
 pub mod market_cascades;
 pub mod quotes;
+pub mod regimes;
 pub mod support_zones;
 pub mod volatility;
 

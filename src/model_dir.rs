@@ -1,0 +1,157 @@
+//! A directory of models: `NAME.vN.json` ([`hmm::ModelFile`]) and `models.json`, which says what each is used for.
+//!
+//! ```json
+//! { "releases": [
+//!     { "model": "btc-4h", "version": 3, "symbols": ["BTC-USDT-PERP"], "timeframe": "4h",
+//!       "status": "active", "active_from": 1760227200000 }
+//! ] }
+//! ```
+//!
+//! `status` is `candidate`, `active` or `retired`; `active_from` (UTC ms, 0 if left out) is the opening of the first bar for which it
+//! holds. Entries are never taken out, only added: going back to an older version is a new entry of that version, so that a
+//! replay says of each bar what was said of it live. A file that no entry names is not read.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use dataflows::model::{ModelId, Timeframe};
+use dataflows::models::{Model, Release, Status};
+use serde::{Deserialize, Serialize};
+
+/// The file that says what each model is used for.
+pub const MODELS_FILE: &str = "models.json";
+
+/// What `models.json` holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// In any order.
+    pub releases: Vec<Entry>,
+}
+
+/// What a model is used for, from when on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The model's name.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// Canonical symbols, each on all venues.
+    pub symbols: Vec<String>,
+    /// `1m` … `1w`.
+    pub timeframe: String,
+    /// What it is.
+    pub status: Status,
+    /// Of bars that open from here on, UTC ms.
+    #[serde(default)]
+    pub active_from: i64,
+}
+
+/// The path of a model's file.
+#[must_use]
+pub fn path_of(dir: &Path, id: &ModelId) -> PathBuf {
+    dir.join(format!("{id}.json"))
+}
+
+/// Reads a directory.
+///
+/// # Errors
+/// If `models.json` or a model that it names can't be read, or names a time frame that isn't.
+pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
+    let path = dir.join(MODELS_FILE);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let listing: Listing = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+    let mut models: HashMap<ModelId, Arc<Model>> = HashMap::new();
+    let mut releases = Vec::new();
+    for entry in listing.releases {
+        let id = ModelId { name: entry.model.as_str().into(), version: entry.version };
+        let Some(timeframe) = Timeframe::from_name(&entry.timeframe) else {
+            anyhow::bail!(
+                "{}: the time frame of {id} is `{}`; write 1m, 5m, 15m, 1h, 4h, 1d or 1w",
+                path.display(),
+                entry.timeframe
+            );
+        };
+        let model = match models.get(&id) {
+            Some(model) => Arc::clone(model),
+            None => {
+                let model = Arc::new(read(dir, &id)?);
+                models.insert(id, Arc::clone(&model));
+                model
+            }
+        };
+        releases.extend(entry.symbols.iter().map(|symbol| Release {
+            symbol: symbol.as_str().into(),
+            timeframe,
+            active_from: entry.active_from,
+            status: entry.status,
+            model: Arc::clone(&model),
+        }));
+    }
+    Ok(releases)
+}
+
+fn read(dir: &Path, id: &ModelId) -> anyhow::Result<Model> {
+    let path = path_of(dir, id);
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}, which {MODELS_FILE} names", path.display()))?;
+    Ok(Model::from_json(id.clone(), &text)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use hmm::ndarray::{Array2, arr2};
+    use hmm::{Covariance, Emission, Hmm, ModelFile};
+
+    fn model() -> ModelFile {
+        let emission = Emission::gaussian(arr2(&[[-1.0], [1.0]]), Covariance::Diagonal(Array2::ones((2, 1))));
+        ModelFile {
+            model: Hmm::new(vec![0.5, 0.5].into(), arr2(&[[0.9, 0.1], [0.1, 0.9]]), emission).unwrap(),
+            features: vec!["rsi_14".to_owned()],
+            scaling: None,
+            training: None,
+            labels: None,
+            drift: None,
+        }
+    }
+
+    #[test]
+    fn an_entry_is_a_release_for_each_of_its_symbols() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = Entry {
+            model: "majors-4h".into(),
+            version: 3,
+            symbols: vec!["BTC-USDT-PERP".into(), "ETH-USDT-PERP".into()],
+            timeframe: "4h".into(),
+            status: Status::Active,
+            active_from: 1_760_227_200_000,
+        };
+        let listing = |entry: &Entry| serde_json::to_string(&Listing { releases: vec![entry.clone()] }).unwrap();
+        std::fs::write(dir.path().join(MODELS_FILE), listing(&entry)).unwrap();
+        let missing = load(dir.path()).unwrap_err();
+        assert!(format!("{missing:#}").contains("majors-4h.v3.json, which models.json names"), "{missing:#}");
+
+        std::fs::write(dir.path().join("majors-4h.v3.json"), model().to_json().unwrap()).unwrap();
+        let releases = load(dir.path()).unwrap();
+        let said: Vec<_> = releases.iter().map(|r| (&*r.symbol, r.timeframe, r.active_from, r.model.id.to_string())).collect();
+        let from = 1_760_227_200_000;
+        let of = |symbol| (symbol, Timeframe::H4, from, "majors-4h.v3".to_owned());
+        assert_eq!(said, [of("BTC-USDT-PERP"), of("ETH-USDT-PERP")]);
+
+        let weekly = Entry { timeframe: "2h".into(), ..entry };
+        std::fs::write(dir.path().join(MODELS_FILE), listing(&weekly)).unwrap();
+        assert!(format!("{:#}", load(dir.path()).unwrap_err()).contains("`2h`; write 1m"));
+    }
+
+    #[test]
+    fn a_model_of_unknown_features_is_refused_by_name() {
+        let text = ModelFile { features: vec!["moon_phase".to_owned()], ..model() }.to_json().unwrap();
+        let error = Model::from_json(ModelId { name: "x".into(), version: 1 }, &text).unwrap_err().to_string();
+        assert!(error.starts_with("model x.v1 reads the feature `moon_phase`; known are log_return"), "{error}");
+    }
+}
