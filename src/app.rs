@@ -1,6 +1,6 @@
 //! The wiring: frames go into the engine; what comes out is announced, stored and counted.
 //!
-//! One keeper thread reads complete quanta in order: it turns signals into events for the couriers and hands every row to the
+//! One keeper thread reads complete quanta in order: it turns episodes into events for the couriers and hands every row to the
 //! store's writer. A slow store holds the keeper, the keeper holds the workers, the workers hold the feeder.
 
 use std::collections::BTreeMap;
