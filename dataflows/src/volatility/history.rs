@@ -169,14 +169,18 @@ mod tests {
     #[test]
     fn the_half_life_is_that_of_the_sequence() {
         let settings = settings(90, 30);
-        // x(t+1) = φ·x(t) + what keeps it going, orthogonal to x: here a long cycle of shocks from a fixed list.
+        // x(t+1) = φ·x(t) + noise, evenly spread and always the same.
         let phi = 0.8f64;
         let mut history = History::default();
         let mut x = 0.0;
-        let shocks = [0.7, -0.2, -0.9, 0.4, 0.1, -0.5, 0.8, -0.4, 0.3, -0.3];
+        let mut seed = 11u64;
+        let mut noise = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+        };
         let mut logs = Vec::new();
         for day in 0..90 {
-            x = phi * x + shocks[day as usize * 7 % 10];
+            x = phi * x + noise();
             logs.push(x);
             history.set_variance(day, x.exp(), &settings);
         }
@@ -184,7 +188,7 @@ mod tests {
         let half_life = history.before(90, &settings).half_life_minutes.unwrap().0;
         let fitted = 0.5f64.powf(1_440.0 / half_life);
         assert!((fitted - slope(&pairs).unwrap()).abs() < 1e-12);
-        assert!((fitted - phi).abs() < 0.15, "φ of {fitted}");
+        assert!((fitted - phi).abs() < 0.2, "φ of {fitted}"); // 90 days tell it to ± .07, and low
         assert_eq!(history.before(30, &settings).half_life_minutes, None, "29 pairs");
         assert!(history.before(31, &settings).half_life_minutes.is_some(), "30 pairs");
     }
