@@ -3,14 +3,21 @@
 BIN := target/ci/regimeflow
 CARGO ?= cargo
 
-.PHONY: demo test build engine bench clean
+.PHONY: demo test explore build engine bench clean
 
 # A simulated market through the whole pipeline, with what was found at the end.
 demo: build
 	$(BIN) demo
 
 # All tests. They use the embedded engine, real sockets on loopback, and the recordings in ../shared/data where present.
+# Random cases are the same in every run; `make explore` takes others, and more of them.
+test: export PROPTEST_RNG_SEED ?= 1
 test: engine
+	$(CARGO) test --workspace --locked
+
+explore: export REGIMEFLOW_SEED ?= random
+explore: export REGIMEFLOW_CASES ?= 5
+explore: engine
 	$(CARGO) test --workspace --locked
 
 build:

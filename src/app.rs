@@ -12,7 +12,6 @@ use alerts::deliver::{self, Courier, Options, Refused};
 use alerts::{Event, EventType, Secret};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
-use dataflows::config as views;
 use dataflows::hot::Counters;
 use dataflows::model::Instruments;
 use dataflows::models::Release;
@@ -20,7 +19,7 @@ use dataflows::models::Release;
 use crate::accounts::Accounts;
 use crate::announce::Announcer;
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, integer};
 use crate::engine::{self, Engine, Input, Running};
 use crate::feeds::{ParseContext, parser_for};
 use crate::store::edge::{DeliveryRow, EdgeRow, RejectedFrame};
@@ -40,6 +39,17 @@ pub enum Pace {
 
 /// Looks at what leaves the engine.
 pub type Watch = Box<dyn FnMut(&Quantum) + Send>;
+
+/// What a run does beside computing and storing.
+#[derive(Default)]
+pub struct Extras {
+    /// Webhooks are called.
+    pub alerts: bool,
+    /// Sees every complete quantum, alerts included, before it is stored.
+    pub watch: Option<Watch>,
+    /// Models, as [`crate::model_dir::load`] gave them. `None`: regimes are not computed, at no cost.
+    pub models: Option<Vec<Release>>,
+}
 
 /// The running pipeline.
 pub struct Pipeline {
@@ -87,46 +97,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// If the configuration asks for what can't be had (a secret file that can't be read).
-    pub fn start(config: &Config, pace: Pace, store: Option<&Store>, with_alerts: bool) -> anyhow::Result<Self> {
-        Self::start_watched(config, pace, store, with_alerts, Box::new(|_| {}))
-    }
-
-    /// As [`Self::start`], with models: what [`crate::model_dir::load`] gave. `None`: regimes are not computed, at no cost.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub fn start_with_models(
-        config: &Config,
-        pace: Pace,
-        store: Option<&Store>,
-        with_alerts: bool,
-        models: Option<Vec<Release>>,
-    ) -> anyhow::Result<Self> {
-        Self::begin(config, pace, store, with_alerts, Box::new(|_| {}), models)
-    }
-
-    /// As [`Self::start`], and `watch` sees every complete quantum, alerts included, before it is stored.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub fn start_watched(
-        config: &Config,
-        pace: Pace,
-        store: Option<&Store>,
-        with_alerts: bool,
-        watch: Watch,
-    ) -> anyhow::Result<Self> {
-        Self::begin(config, pace, store, with_alerts, watch, None)
-    }
-
-    fn begin(
-        config: &Config,
-        pace: Pace,
-        store: Option<&Store>,
-        with_alerts: bool,
-        watch: Watch,
-        models: Option<Vec<Release>>,
-    ) -> anyhow::Result<Self> {
+    pub fn start(config: &Config, pace: Pace, store: Option<&Store>, extras: Extras) -> anyhow::Result<Self> {
+        let Extras { alerts, watch, models } = extras;
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
             instruments: Arc::clone(&instruments),
@@ -143,7 +115,7 @@ impl Pipeline {
         let options = if pace == Pace::Live { WriterOptions::live() } else { WriterOptions::bulk() };
         let writer = store.map(|store| store.writer(Arc::clone(&instruments), options));
         let (edge, from_edge) = crossbeam_channel::unbounded(); // bounded by the couriers' queues and the feeds' reconnects
-        let couriers = Arc::new(if with_alerts { couriers(config, &edge)? } else { Vec::new() });
+        let couriers = Arc::new(if alerts { couriers(config, &edge)? } else { Vec::new() });
 
         let mut keeper = Keeper {
             announcer: Announcer::new(instruments),
@@ -219,7 +191,7 @@ struct Keeper {
     writer: Option<Writer>,
     from_edge: Receiver<EdgeRow>,
     pace: Pace,
-    watch: Watch,
+    watch: Option<Watch>,
     kept: Kept,
 }
 
@@ -228,7 +200,9 @@ impl Keeper {
         let events = self.announcer.observe(&mut quantum);
         quantum.edge.extend(self.from_edge.try_iter());
         self.count(&quantum, &events);
-        (self.watch)(&quantum);
+        if let Some(watch) = &mut self.watch {
+            watch(&quantum);
+        }
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }
@@ -267,90 +241,13 @@ impl Keeper {
 /// The engine's settings out of the configuration's.
 #[must_use]
 pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
-    let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX / 4);
-    let threshold = |t: &config::Threshold| views::Threshold::usd(t.minimum_usd, t.critical_usd_per_hour);
-    let (cascades, volatility, zones) = (&config.views.cascades, &config.views.volatility, &config.views.support_zones);
-    let (funding, interest) = (&config.views.funding, &config.views.open_interest);
     engine::Settings {
         workers: config.engine.workers,
         quantum_ms: config.time.quantum_ms.unwrap_or(if pace == Pace::Live { 20 } else { 1_000 }),
         idle_ms: config.time.idle_ms,
         // Without the check of skew, old frames are replayed live: no arrival to compare with.
         ahead_ms_max: if config.time.skew_ms_max == 0 { i64::MAX } else { integer(config.time.ahead_ms_max) },
-        views: views::Config {
-            lateness_ms: integer(config.time.lateness_ms),
-            correction_horizon_ms: integer(config.time.correction_horizon_ms),
-            venue_lag_ms_max: integer(config.time.venue_lag_ms_max),
-            open_bars_every_ms: config.views.open_bars_every_ms,
-            features_timeframes: config.views.features_timeframes.iter().map(|&timeframe| timeframe.into()).collect(),
-            cascades: views::Cascades {
-                mode: match cascades.mode {
-                    config::CascadeMode::Absolute => views::CascadeMode::Absolute,
-                    config::CascadeMode::Adaptive => views::CascadeMode::Adaptive,
-                    config::CascadeMode::Both => views::CascadeMode::Both,
-                },
-                adaptive: views::Adaptive {
-                    quantile: cascades.adaptive.quantile,
-                    days: integer(cascades.adaptive.days),
-                    known_days_min: integer(cascades.adaptive.known_days_min),
-                    heard_min: cascades.adaptive.heard_min,
-                },
-                self_excitation: views::SelfExcitation {
-                    events_min: usize::try_from(cascades.self_excitation.events_min).unwrap_or(usize::MAX),
-                    feeding_ratio: cascades.self_excitation.feeding_ratio,
-                },
-                market: views::MarketCascades {
-                    assets_min: usize::try_from(cascades.market.assets_min).unwrap_or(usize::MAX),
-                    within_secs: integer(cascades.market.within_secs),
-                },
-                thresholds: [threshold(&cascades.m5), threshold(&cascades.h1), threshold(&cascades.h4)],
-                side_bias_share: cascades.side_bias_share,
-                end_after_secs: integer(cascades.end_after_secs),
-            },
-            volatility: views::Volatility {
-                mode: match volatility.mode {
-                    config::VolatilityMode::Absolute => views::VolatilityMode::Absolute,
-                    config::VolatilityMode::Adaptive => views::VolatilityMode::Adaptive,
-                },
-                boundaries: volatility.boundaries,
-                hysteresis: volatility.hysteresis,
-                ewma_half_life_minutes: volatility.ewma_half_life_minutes,
-                coverage_min: volatility.coverage_min,
-                quantiles: volatility.quantiles,
-                adaptive_hysteresis: volatility.adaptive_hysteresis,
-                history_days: integer(volatility.history_days),
-                history_days_min: integer(volatility.history_days_min),
-            },
-            support_zones: views::SupportZones {
-                window_minutes: i64::from(zones.window_hours) * 60,
-                bucket_bps: zones.bucket_bps,
-                quantile_ppm: (zones.quantile * 1e6).round() as u32,
-                zones_max: zones.zones_max,
-                leave_bps: zones.leave_bps,
-            },
-            funding: views::Funding {
-                anomaly_z: funding.anomaly_z,
-                anomaly_deviation_min: views::rate(funding.anomaly_deviation_min),
-                change_max: views::rate(funding.change_max),
-                clear_z: funding.clear_z,
-                deviation_z: funding.deviation_z,
-                scale_floor: funding.scale_floor,
-                reversal_min: views::rate(funding.reversal_min),
-                reversal_minutes: integer(funding.reversal_minutes),
-                high_volatility_quantile: funding.high_volatility_quantile,
-                minutes_min: integer(funding.minutes_min),
-                hours_min: integer(funding.hours_min),
-                settlements_min: integer(funding.settlements_min),
-            },
-            open_interest: views::OpenInterest {
-                quadrant_interest_min: interest.quadrant_interest_min,
-                quadrant_price_min: interest.quadrant_price_min,
-                shock_drop: interest.shock_drop,
-            },
-            regimes: config.views.regimes.settings(),
-            correlation: config.views.correlation.settings(),
-            lead_lag: config.views.lead_lag.settings(),
-        },
+        views: config.views.settings(&config.time),
     }
 }
 

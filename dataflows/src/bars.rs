@@ -261,6 +261,9 @@ impl State {
             let (closed_to, flat_to) = (open_of(self.watermarks.of(venue)), open_of(self.watermarks.heard_past(venue)));
             closing.push((venue, frame, since(&mut self.closed_to, closed_to)));
             let flat_since = since(&mut self.flat_to, flat_to);
+            if flat_since.is_empty() {
+                continue; // nearly every quantum: no bar has ended in it
+            }
             for (at, instrument) in self.instruments.iter().enumerate().filter(|(_, i)| i.venue == venue) {
                 told.extend(instrument.fills.told(frame).range(flat_since.clone()).map(|&open_ts| (at, frame, open_ts)));
             }

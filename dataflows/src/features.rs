@@ -20,8 +20,9 @@ use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Filter;
 
+use crate::anchors::anchor_of;
 use crate::config::Config;
-use crate::model::{Bar, Change, Clock, Features, InstrumentId, Real, Timeframe, month_of};
+use crate::model::{Bar, Change, Clock, Features, InstrumentId, Real, Timeframe};
 use crate::operators::{KnownAt, per_quantum, replace};
 use wilder::Wilder;
 
@@ -214,8 +215,7 @@ impl Series {
 
     /// The bar from which the recursions of a bar's day (or month) start.
     fn start_of(&self, number: i64) -> i64 {
-        let ts = self.opening(number);
-        let anchor = if self.timeframe <= Timeframe::H1 { Timeframe::D1.open_of(ts) } else { month_of(ts) };
+        let anchor = anchor_of(self.timeframe, self.opening(number));
         // The first bar that opens at or after the anchor.
         self.number(anchor + self.timeframe.ms() - 1) - WARM_UP_BARS
     }

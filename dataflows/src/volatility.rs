@@ -50,7 +50,7 @@ pub fn volatility<'scope>(
         bars.sort_unstable_by_key(|(bar, _, diff)| (bar.instrument, bar.ts + bar.timeframe.ms(), *diff));
         for bars in bars.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
             let id = bars[0].0.instrument;
-            let series = by_instrument.entry(id).or_default();
+            let series = by_instrument.entry(id).or_insert_with(|| Series::new(&settings));
             for (bar, _, diff) in bars {
                 if series.would_lose(bar) {
                     series.make_rows(id, &settings, horizon_minutes, changes);
@@ -118,8 +118,8 @@ type Ranges = [Option<Real>; 4];
 const CLEAN: i64 = i64::MAX;
 const KEEP_MINUTES: i64 = 3 * DAY_MINUTES;
 
-impl Default for Series {
-    fn default() -> Self {
+impl Series {
+    fn new(settings: &Settings) -> Self {
         Self {
             first: 0,
             minutes: VecDeque::new(),
@@ -130,12 +130,10 @@ impl Default for Series {
             recursion: Recursion::default(),
             regimes: RegimeCounts::default(),
             ranges: None,
-            history: History::default(),
+            history: History::new(settings),
         }
     }
-}
 
-impl Series {
     /// What rows that are not made yet depend on would have to go to make room for this bar: only in a quantum of days. (A row needs the day
     /// before its midnight, and those minutes' windows are summed already: two of the three days.)
     fn would_lose(&self, bar: &Bar) -> bool {
@@ -229,7 +227,7 @@ impl Series {
         };
         self.recur(minute, settings, bands);
         if (minute + 1) % HOUR_MINUTES == 0 {
-            self.history.set_sample(minute.div_euclid(HOUR_MINUTES), level, settings);
+            self.history.set_sample(minute.div_euclid(HOUR_MINUTES), level);
         }
         let enough = f64::from(self.recursion.squares) >= settings.ewma_half_life_minutes;
         let mean = self.recursion.weighted_squares / self.recursion.weights;
@@ -272,7 +270,7 @@ impl Series {
         let squares = || self.minutes.range(from.min(to)..to).map(|slot| slot.square).filter(|square| square.is_finite());
         let enough = squares().count() as f64 >= settings.coverage_min * DAY_MINUTES as f64;
         let variance = close_to_close(squares()).filter(|_| enough).map_or(f64::NAN, |mean| mean * DAY_MINUTES as f64);
-        self.history.set_variance(day, variance, settings);
+        self.history.set_variance(day, variance);
     }
 
     /// Takes `minute` into the recursions; after a correction or a change of day, from the warm-up before midnight.

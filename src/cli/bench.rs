@@ -18,7 +18,7 @@ use serde::Serialize;
 mod hmm;
 
 use super::{print, print_json, report};
-use crate::app::{Pace, Pipeline};
+use crate::app::{Extras, Pace, Pipeline};
 use crate::config::Config;
 use crate::feeds::{ParseContext, Parser, parser_for};
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
@@ -267,7 +267,7 @@ async fn pipeline_rate(batches: &[Arc<FrameBatch>], workers: usize, quantum_ms: 
     };
     let copies = batches.to_vec();
     let frames: usize = batches.iter().map(|batch| batch.frames.len()).sum();
-    let mut pipeline = Pipeline::start(&config, Pace::Replay, store.as_ref(), false)?;
+    let mut pipeline = Pipeline::start(&config, Pace::Replay, store.as_ref(), Extras::default())?;
     let started = Instant::now();
     let pipeline = tokio::task::spawn_blocking(move || {
         for batch in copies {

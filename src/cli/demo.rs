@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{market, print, print_json, report};
-use crate::app::{Pace, Pipeline, Summary, settings};
+use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::config::{Config, Webhook};
 use crate::simulate::Settings;
 use crate::store::{Mode, Store};
@@ -66,7 +66,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         event_types: Vec::new(),
     }];
     eprintln!("simulating {} symbols × {} days on 2 venues, seed {} …", args.symbols, args.days, args.seed);
-    let pipeline = Pipeline::start(&config, Pace::Replay, Some(&store), true)?;
+    let pipeline = Pipeline::start(&config, Pace::Replay, Some(&store), Extras { alerts: true, ..Extras::default() })?;
     let begun = Instant::now();
     let bar = report::progress(simulated.minutes.unsigned_abs(), market::PROGRESS);
     let pushing = bar.clone();

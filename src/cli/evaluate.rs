@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{market, print, print_json, report};
-use crate::app::{Pace, Pipeline, settings};
+use crate::app::{Extras, Pace, Pipeline, settings};
 use crate::config::Config;
 use crate::evaluate::funding::EVENT_TYPE;
 use crate::evaluate::{Confusion, Evaluation, Matches, Observed};
@@ -102,7 +102,7 @@ async fn evaluate(
     let observed = Arc::new(Mutex::new(Observed::default()));
     let watched = Arc::clone(&observed);
     let watch = Box::new(move |quantum: &_| watched.lock().unwrap_or_else(PoisonError::into_inner).observe(quantum));
-    let pipeline = Pipeline::start_watched(config, Pace::Replay, None, false, watch)?;
+    let pipeline = Pipeline::start(config, Pace::Replay, None, Extras { watch: Some(watch), ..Extras::default() })?;
     let (pipeline, truth, frames) = tokio::task::spawn_blocking(move || market::push(simulated, pipeline, minute)).await??;
     pipeline.finish().await?;
     let observed = observed.lock().unwrap_or_else(PoisonError::into_inner);

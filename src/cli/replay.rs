@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{EX_UNAVAILABLE, Failure, names, print, print_json, read_config, report, store_location};
-use crate::app::{Pace, Pipeline};
+use crate::app::{Extras, Pace, Pipeline};
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
 use crate::model_dir;
 use crate::store::{Mode, Store};
@@ -84,7 +84,8 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 
     let started = Instant::now();
     let models = args.models.as_deref().map(model_dir::load).transpose()?;
-    let mut pipeline = Pipeline::start_with_models(&config, Pace::Replay, store.as_ref(), !args.no_alerts, models)?;
+    let mut pipeline =
+        Pipeline::start(&config, Pace::Replay, store.as_ref(), Extras { alerts: !args.no_alerts, watch: None, models })?;
     let bar = report::progress(reader.compressed_bytes_total(), "{bar:40} {percent} % {msg} {eta}");
     let mut pacer = Pacer::new(args.speed);
     let mut batch = FrameBatch::default();

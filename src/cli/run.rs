@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{EX_CONFIG, EX_UNAVAILABLE, Failure, print, print_json, read_config, report, store_location};
-use crate::app::{Pace, Pipeline, Summary, settings};
+use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::clock;
 use crate::config::{Config, Feed};
 use crate::engine::Input;
@@ -64,7 +64,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let store = if has_store { Some(Store::open(&config.store, Mode::Write("run")).await?) } else { None };
     let started = Instant::now();
     let models = args.models.as_deref().map(model_dir::load).transpose()?;
-    let pipeline = Pipeline::start_with_models(&config, Pace::Live, store.as_ref(), true, models)?;
+    let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), Extras { alerts: true, watch: None, models })?;
     let shutdown = CancellationToken::new();
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();

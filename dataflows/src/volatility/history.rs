@@ -12,9 +12,8 @@
 //!
 //! Limits: 24 h levels an hour apart are nearly the same number, so 90 days are some 90 independent ones, and a quantile of 0.98 rests on the worst two days.
 
-use std::collections::VecDeque;
-
 use crate::config::Volatility as Settings;
+use crate::minutes::Minutes;
 use crate::model::Real;
 
 const DAY_HOURS: i64 = 24;
@@ -32,26 +31,31 @@ pub(super) struct Baseline {
 }
 
 /// A symbol's days, as far back as a row can need them.
-#[derive(Default)]
 pub(super) struct History {
     /// Levels by hour since the epoch.
-    samples: Spaced,
+    samples: Minutes<Known>,
     /// Variances by day since the epoch.
-    variances: Spaced,
+    variances: Minutes<Known>,
     baseline: Option<(i64, Baseline)>,
 }
 
 impl History {
+    /// Nothing is known yet.
+    pub fn new(settings: &Settings) -> Self {
+        let days = settings.history_days + KEEP_MORE_DAYS;
+        Self { samples: Minutes::new(days * DAY_HOURS), variances: Minutes::new(days), baseline: None }
+    }
+
     /// The level at the end of an hour.
-    pub fn set_sample(&mut self, hour: i64, level: f64, settings: &Settings) {
-        if self.samples.set(hour, level, (settings.history_days + KEEP_MORE_DAYS) * DAY_HOURS) {
+    pub fn set_sample(&mut self, hour: i64, level: f64) {
+        if set(&mut self.samples, hour, level) {
             self.baseline = None;
         }
     }
 
     /// A day's variance.
-    pub fn set_variance(&mut self, day: i64, variance: f64, settings: &Settings) {
-        if self.variances.set(day, variance, settings.history_days + KEEP_MORE_DAYS) {
+    pub fn set_variance(&mut self, day: i64, variance: f64) {
+        if set(&mut self.variances, day, variance) {
             self.baseline = None;
         }
     }
@@ -70,8 +74,10 @@ impl History {
 
     fn compute(&self, day: i64, settings: &Settings) -> Baseline {
         let first = day - settings.history_days;
-        let mut levels: Vec<f64> =
-            (first * DAY_HOURS..day * DAY_HOURS).map(|hour| self.samples.get(hour)).filter(|level| level.is_finite()).collect();
+        let mut levels: Vec<f64> = (first * DAY_HOURS..day * DAY_HOURS)
+            .filter_map(|hour| Some(self.samples.get(hour)?.0))
+            .filter(|level| level.is_finite())
+            .collect();
         let needed = settings.coverage_min * (settings.history_days_min * DAY_HOURS) as f64;
         let enough = !levels.is_empty() && levels.len() as f64 >= needed;
         levels.sort_unstable_by(f64::total_cmp);
@@ -83,7 +89,7 @@ impl History {
     }
 
     fn half_life_minutes(&self, first: i64, day: i64, pairs_min: i64) -> Option<Real> {
-        let logs: Vec<f64> = (first..day).map(|day| self.variances.get(day).ln()).collect();
+        let logs: Vec<f64> = (first..day).map(|day| self.variances.get(day).unwrap_or_default().0.ln()).collect();
         let pairs: Vec<(f64, f64)> =
             logs.windows(2).map(|w| (w[0], w[1])).filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
         let slope = slope(&pairs).filter(|slope| (pairs.len() as i64) >= pairs_min && *slope > 0.0 && *slope < 1.0)?;
@@ -110,41 +116,26 @@ fn slope(pairs: &[(f64, f64)]) -> Option<f64> {
     (xx > 0.0).then(|| xy / xx)
 }
 
-/// Values at whole numbers, the newest `keep` of them; NaN where there is none.
-#[derive(Default)]
-struct Spaced {
-    first: i64,
-    values: VecDeque<f64>,
+/// A finite number, or NaN for none: half the size of an `Option`.
+#[derive(Clone, Copy)]
+struct Known(f64);
+
+impl Default for Known {
+    fn default() -> Self {
+        Self(f64::NAN)
+    }
 }
 
-impl Spaced {
-    fn get(&self, at: i64) -> f64 {
-        usize::try_from(at - self.first).ok().and_then(|at| self.values.get(at)).copied().unwrap_or(f64::NAN)
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
     }
+}
 
-    /// True: it was another value.
-    fn set(&mut self, at: i64, value: f64, keep: i64) -> bool {
-        let end = self.first + self.values.len() as i64;
-        if self.values.is_empty() || at - end >= keep {
-            self.values.clear();
-            self.first = at;
-        }
-        while at < self.first && self.first + self.values.len() as i64 - at <= keep {
-            self.values.push_front(f64::NAN);
-            self.first -= 1;
-        }
-        while at >= self.first + self.values.len() as i64 {
-            self.values.push_back(f64::NAN);
-        }
-        while self.values.len() as i64 > keep {
-            self.values.pop_front();
-            self.first += 1;
-        }
-        let Some(slot) = usize::try_from(at - self.first).ok().and_then(|at| self.values.get_mut(at)) else { return false };
-        let is_other = slot.to_bits() != value.to_bits();
-        *slot = value;
-        is_other
-    }
+/// Sets a value. True: it was another.
+fn set(values: &mut Minutes<Known>, at: i64, value: f64) -> bool {
+    let value = if value.is_nan() { Known::default() } else { Known(value) };
+    values.slot(at).is_some_and(|slot| std::mem::replace(slot, value) != value)
 }
 
 #[cfg(test)]
@@ -171,7 +162,7 @@ mod tests {
         let settings = settings(90, 30);
         // x(t+1) = φ·x(t) + noise, evenly spread and always the same.
         let phi = 0.8f64;
-        let mut history = History::default();
+        let mut history = History::new(&settings);
         let mut x = 0.0;
         let mut seed = 11u64;
         let mut noise = || {
@@ -182,7 +173,7 @@ mod tests {
         for day in 0..90 {
             x = phi * x + noise();
             logs.push(x);
-            history.set_variance(day, x.exp(), &settings);
+            history.set_variance(day, x.exp());
         }
         let pairs: Vec<(f64, f64)> = logs.windows(2).map(|w| (w[0], w[1])).collect();
         let half_life = history.before(90, &settings).half_life_minutes.unwrap().0;
@@ -197,8 +188,8 @@ mod tests {
     fn what_does_not_decay_has_no_half_life() {
         let settings = settings(90, 3);
         let half_life = |log: fn(i64) -> f64| {
-            let mut history = History::default();
-            (0..90).for_each(|day| history.set_variance(day, log(day).exp(), &settings));
+            let mut history = History::new(&settings);
+            (0..90).for_each(|day| history.set_variance(day, log(day).exp()));
             history.before(90, &settings).half_life_minutes
         };
         assert_eq!(half_life(|day| (day % 2) as f64), None, "it alternates");
@@ -209,24 +200,24 @@ mod tests {
     #[test]
     fn a_baseline_needs_enough_samples_of_the_days_before_and_forgets_older_ones() {
         let settings = settings(2, 2);
-        let mut history = History::default();
-        (0..4 * 24).for_each(|hour| history.set_sample(hour, (hour / 24 + 1) as f64, &settings));
+        let mut history = History::new(&settings);
+        (0..4 * 24).for_each(|hour| history.set_sample(hour, (hour / 24 + 1) as f64));
         let median = |history: &mut History, day| history.before(day, &settings).median;
         assert_eq!(median(&mut history, 1), None, "24 samples of 48 × 0.8");
         assert_eq!(median(&mut history, 2), Some(1.5));
         assert_eq!(median(&mut history, 4), Some(3.5));
         assert_eq!(median(&mut history, 5), None, "the last day has none yet");
-        history.set_sample(71, 100.0, &settings);
+        history.set_sample(71, 100.0);
         assert_eq!(history.before(4, &settings).boundaries.map(|b| b[2] > 4.0), Some(true), "a corrected sample corrects it");
     }
 
     #[test]
     fn only_so_much_is_kept() {
         let settings = settings(2, 1);
-        let mut history = History::default();
-        (0..10_000).for_each(|hour| history.set_sample(hour, 1.0, &settings));
-        assert_eq!(history.samples.values.len(), 5 * 24);
-        history.set_sample(1_000_000, 1.0, &settings);
-        assert_eq!(history.samples.values.len(), 1);
+        let mut history = History::new(&settings);
+        (0..10_000).for_each(|hour| history.set_sample(hour, 1.0));
+        assert_eq!(history.samples.end() - history.samples.first(), 5 * 24);
+        history.set_sample(1_000_000, 1.0);
+        assert_eq!(history.samples.end() - history.samples.first(), 1);
     }
 }

@@ -1,8 +1,8 @@
 //! What must hold of every market, whatever happens in it.
 //!
-//! 2,000 random markets are compared with the oracle in each run; `REGIMEFLOW_CASES` multiplies that. A failure prints a smaller market
-//! that fails too, and the run's seed: `REGIMEFLOW_SEED` runs the same cases again. Its own seed goes into `regressions.txt`, from which
-//! every later run tries it first.
+//! 2,000 random markets are compared with the oracle in each run, the same ones every time, so that a change is judged by what it changed;
+//! `REGIMEFLOW_CASES` multiplies them, `REGIMEFLOW_SEED=random` (or a number) takes others. A failure prints a smaller market that fails
+//! too, and the run's seed. Its own seed goes into `regressions.txt`, from which every later run tries it first.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -20,7 +20,9 @@ use crate::streams::{Market, Pace, any_pace, burdened, config, days, raw_events}
 pub fn cases(usual: u32) -> Cases {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let times = number("REGIMEFLOW_CASES").map_or(1, |times| times as u32);
-    let seed = number("REGIMEFLOW_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let is_random = std::env::var("REGIMEFLOW_SEED").is_ok_and(|text| text == "random");
+    let any = || RandomState::new().build_hasher().finish();
+    let seed = number("REGIMEFLOW_SEED").unwrap_or_else(|| if is_random { any() } else { 1 });
     println!("REGIMEFLOW_SEED={seed} REGIMEFLOW_CASES={times}"); // seen when the test fails
     let persistence = Some(Box::new(FileFailurePersistence::Direct("tests/views/regressions.txt")) as _);
     let rng_seed = RngSeed::Fixed(seed);

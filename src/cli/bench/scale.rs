@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::super::{market, print, print_json, report};
 use super::{median, parse_rate, pipeline_rate};
-use crate::app::{Pace, Pipeline};
+use crate::app::{Extras, Pace, Pipeline};
 use crate::config::Config;
 use crate::frames::FrameBatch;
 use crate::simulate::{Settings, dense_corpus};
@@ -151,7 +151,7 @@ async fn memory(args: &ScaleArgs) -> anyhow::Result<Memory> {
     let mut config = Config::default();
     config.time.quantum_ms = Some(args.quantum_ms);
     let before_mb = resident_mb();
-    let pipeline = Pipeline::start(&config, Pace::Replay, None, false)?;
+    let pipeline = Pipeline::start(&config, Pace::Replay, None, Extras::default())?;
     let bar = report::progress(simulated.minutes.unsigned_abs(), market::PROGRESS);
     let progress = bar.clone();
     let pushed = tokio::task::spawn_blocking(move || {

@@ -38,6 +38,8 @@ struct Window<'a> {
     events: &'a Events<'a>,
     window: i64,
     bar_ms: i64,
+    /// The newest bar that has closed anywhere: time goes on without returns.
+    last: Option<i64>,
     /// By symbol and bar, whole ten-millionths.
     returns: BTreeMap<String, BTreeMap<i64, i64>>,
 }
@@ -46,7 +48,8 @@ impl<'a> Window<'a> {
     fn new(events: &'a Events<'a>, closed: &[Bar], window: CorrelationWindow) -> Self {
         let bar_ms = window.timeframe.ms();
         let mut closings: BTreeMap<(String, Venue), BTreeMap<i64, f64>> = BTreeMap::new();
-        for bar in closed.iter().filter(|bar| bar.timeframe == window.timeframe) {
+        let closed = || closed.iter().filter(|bar| bar.timeframe == window.timeframe);
+        for bar in closed() {
             let instrument = events.instruments.get(bar.instrument).unwrap();
             let of = closings.entry((instrument.symbol.clone(), instrument.venue)).or_default();
             of.insert(bar.ts / bar_ms, bar.close.to_f64());
@@ -60,7 +63,8 @@ impl<'a> Window<'a> {
                 returns.entry(symbol.clone()).or_default().entry(*bar).or_insert((log_return * 1e7).round() as i64);
             }
         }
-        Self { events, window: window.bars as i64, bar_ms, returns }
+        let last = closed().map(|bar| bar.ts / bar_ms).max();
+        Self { events, window: window.bars as i64, bar_ms, last, returns }
     }
 
     /// The mean return of all others, where there are ten.
@@ -162,7 +166,7 @@ impl<'a> Window<'a> {
             let watched = figures.iter().filter(|(bar, _)| large.contains(bar) == pair.1.is_empty());
             let watched: Vec<(i64, f64, Option<Baseline>)> =
                 watched.map(|(&bar, &(r, _, _))| (bar, r, baseline(bar, r.atanh()))).collect();
-            for (onset, end, r, strength, baseline) in self.breaks(&watched, *bars.last().unwrap()) {
+            for (onset, end, r, strength, baseline) in self.breaks(&watched, self.last.unwrap()) {
                 rows.breaks.push(CorrelationBreak {
                     symbol_a,
                     symbol_b,
