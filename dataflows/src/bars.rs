@@ -19,7 +19,9 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
+use crate::fixed::{Notional, Price, Quantity};
 use crate::model::{
     Aggregate, Bar, Clock, DAY_MS, InstrumentId, Instruments, Kline, MINUTE_MS, Partial, SECOND_MS, Timeframe, Venue,
 };
@@ -82,10 +84,10 @@ struct State {
     /// Per venue and time frame: bars that end by here are flat where nothing was traded. The venue must have been heard after
     /// them: of a bar that only silence closed nobody knows that nothing was traded.
     flat_to: BTreeMap<(Venue, usize), i64>,
-    /// Bars that changed in this quantum, or were closed in it.
-    dirty: BTreeSet<Key>,
+    /// Bars of which something else is to be said, or that were closed in this quantum.
+    dirty: Vec<Key>,
     /// Open bars that changed since open bars were last published.
-    dirty_open: BTreeSet<Key>,
+    dirty_open: Vec<Key>,
     published_at: KnownAt,
     forgotten_to: i64,
 }
@@ -93,16 +95,31 @@ struct State {
 struct InstrumentBars {
     id: InstrumentId,
     venue: Venue,
-    frames: [BTreeMap<i64, Entry>; Timeframe::ALL.len()],
+    frames: [ByTime<Entry>; Timeframe::ALL.len()],
     fills: Fills,
 }
 
+/// A bar that can still change.
 struct Entry {
-    /// `None`: a flat bar.
-    prints: Option<Aggregate>,
-    bar: Bar,
-    published: Option<Bar>,
-    closed: Option<Bar>,
+    body: Body,
+    said: Said,
+    /// It was said as a closed one.
+    is_closed: bool,
+}
+
+enum Body {
+    Traded(Box<Aggregate>),
+    /// At the last close.
+    Flat(Price),
+}
+
+/// What was last said of a bar.
+enum Said {
+    Nothing,
+    /// What it is now.
+    This,
+    /// What it was before something changed it.
+    Old(Box<Bar>),
 }
 
 impl State {
@@ -117,8 +134,8 @@ impl State {
             heard: BTreeMap::new(),
             closed_to: BTreeMap::new(),
             flat_to: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            dirty_open: BTreeSet::new(),
+            dirty: Vec::new(),
+            dirty_open: Vec::new(),
             published_at: 0,
             forgotten_to: NEVER,
         }
@@ -150,7 +167,7 @@ impl State {
     fn fill(&mut self, kline: &Kline) {
         let Some(at) = self.find(kline.instrument) else { return };
         let InstrumentBars { frames, fills, .. } = &mut self.instruments[at];
-        let own = frames[0].get(&kline.open_ts).and_then(|entry| entry.prints.as_ref());
+        let own = frames[0].get(kline.open_ts).and_then(Entry::prints);
         if let Some(missing) = fills.take(kline, own) {
             self.merge(at, kline.open_ts, &missing);
         } else {
@@ -163,13 +180,15 @@ impl State {
         for (frame, timeframe) in Timeframe::ALL.into_iter().enumerate() {
             let open_ts = timeframe.open_of(ts);
             let InstrumentBars { id, frames, .. } = &mut self.instruments[at];
-            match frames[frame].get_mut(&open_ts) {
-                Some(Entry { prints: Some(known), .. }) => known.merge(prints),
-                Some(flat) => flat.prints = Some(*prints),
+            let is_said = match frames[frame].get_mut(open_ts) {
+                Some(entry) => entry.merge((*id, timeframe, open_ts), prints),
                 None => {
-                    let bar = to_bar(*id, timeframe, open_ts, prints);
-                    frames[frame].insert(open_ts, Entry { prints: Some(*prints), bar, published: None, closed: None });
+                    frames[frame].insert(open_ts, Entry::new(Body::Traded(Box::new(*prints))));
+                    true
                 }
+            };
+            if is_said {
+                self.dirty.push((at, frame, open_ts));
             }
             self.refresh(at, frame, open_ts);
         }
@@ -195,29 +214,26 @@ impl State {
         self.instruments.push(InstrumentBars {
             id,
             venue,
-            frames: std::array::from_fn(|_| BTreeMap::new()),
+            frames: std::array::from_fn(|_| ByTime::default()),
             fills: Fills::default(),
         });
         self.index.insert(id, self.instruments.len() - 1);
         Some(self.instruments.len() - 1)
     }
 
-    /// Recomputes a traded bar, and the flat ones up to the next traded one.
+    /// Makes the flat bars between a traded bar and the next traded one anew.
     fn refresh(&mut self, at: usize, frame: usize, open_ts: i64) {
         let InstrumentBars { id, venue, frames, fills } = &mut self.instruments[at];
         let timeframe = Timeframe::ALL[frame];
         let bars = &mut frames[frame];
-        let Some(Entry { prints: Some(prints), bar, .. }) = bars.get_mut(&open_ts) else { return };
-        *bar = to_bar(*id, timeframe, open_ts, prints);
-        let close = bar.close;
-        self.dirty.insert((at, frame, open_ts));
         let flat_to = self.flat_to.get(&(*venue, frame)).copied().unwrap_or(NEVER);
         let next = open_ts + timeframe.ms();
         if next + timeframe.ms() > flat_to {
             return; // the usual case: no later bar is over, so none is flat
         }
         let Some(heard) = self.heard.get(&(*venue, frame)) else { return };
-        let next_traded = bars.range(next..).find(|(_, entry)| entry.prints.is_some()).map_or(i64::MAX, |(&ts, _)| ts);
+        let Some(close) = bars.get(open_ts).map(Entry::close) else { return };
+        let next_traded = bars.range(next..).find(|(_, entry)| entry.prints().is_some()).map_or(i64::MAX, |(ts, _)| ts);
         let reach = next..next_traded.min(open_ts + flat_limit(timeframe));
         let mut quiet: Vec<i64> = heard.range(reach.clone()).chain(fills.told(frame).range(reach)).copied().collect();
         quiet.sort_unstable(); // the venue may have been heard in what it told of, too: a flat bar is only made once
@@ -225,9 +241,16 @@ impl State {
             if flat_ts + timeframe.ms() > flat_to {
                 break;
             }
-            let flat = flat_bar(*id, timeframe, flat_ts, close);
-            bars.entry(flat_ts).or_insert(Entry { prints: None, bar: flat, published: None, closed: None }).bar = flat;
-            self.dirty.insert((at, frame, flat_ts));
+            let is_said = match bars.get_mut(flat_ts) {
+                Some(entry) => entry.set_flat((*id, timeframe, flat_ts), close),
+                None => {
+                    bars.insert(flat_ts, Entry::new(Body::Flat(close)));
+                    true
+                }
+            };
+            if is_said {
+                self.dirty.push((at, frame, flat_ts));
+            }
         }
     }
 
@@ -271,7 +294,7 @@ impl State {
         }
         for (venue, frame, range) in closing.into_iter().filter(|(_, _, range)| !range.is_empty()) {
             for (at, instrument) in self.instruments.iter().enumerate().filter(|(_, instrument)| instrument.venue == venue) {
-                self.dirty.extend(instrument.frames[frame].range(range.clone()).map(|(&open_ts, _)| (at, frame, open_ts)));
+                self.dirty.extend(instrument.frames[frame].range(range.clone()).map(|(open_ts, _)| (at, frame, open_ts)));
             }
         }
         for (venue, frame, open_ts) in flat {
@@ -291,17 +314,15 @@ impl State {
     }
 
     fn add_flat_bar(&mut self, at: usize, frame: usize, open_ts: i64) {
-        let timeframe = Timeframe::ALL[frame];
-        let InstrumentBars { id, frames, .. } = &mut self.instruments[at];
-        let bars = &mut frames[frame];
-        if bars.contains_key(&open_ts) {
+        let bars = &mut self.instruments[at].frames[frame];
+        if bars.contains(open_ts) {
             return;
         }
-        let traded = bars.range(..open_ts).rev().find(|(_, entry)| entry.prints.is_some());
-        let Some((_, last)) = traded.filter(|&(&ts, _)| open_ts - ts < flat_limit(timeframe)) else { return };
-        let bar = flat_bar(*id, timeframe, open_ts, last.bar.close);
-        bars.insert(open_ts, Entry { prints: None, bar, published: None, closed: None });
-        self.dirty.insert((at, frame, open_ts));
+        let traded = bars.range(..open_ts).rev().find(|(_, entry)| entry.prints().is_some());
+        let Some((_, last)) = traded.filter(|(ts, _)| open_ts - ts < flat_limit(Timeframe::ALL[frame])) else { return };
+        let close = last.close();
+        bars.insert(open_ts, Entry::new(Body::Flat(close)));
+        self.dirty.push((at, frame, open_ts));
     }
 
     fn publish(&mut self, known_at: KnownAt, flush: bool, changes: &mut Vec<(Output, isize)>) {
@@ -311,21 +332,16 @@ impl State {
             self.published_at = known_at;
             self.dirty.append(&mut self.dirty_open);
         }
-        while let Some(key) = self.dirty.pop_first() {
+        for key in self.dirty.drain(..) {
             let (at, frame, open_ts) = key;
-            let instrument = &mut self.instruments[at];
-            let Some(entry) = instrument.frames[frame].get_mut(&open_ts) else { continue };
-            let closed_to = self.closed_to.get(&(instrument.venue, frame)).copied().unwrap_or(NEVER);
-            let is_closed = open_ts + Timeframe::ALL[frame].ms() <= closed_to;
-            if is_closed {
-                replace(entry.closed, Some(entry.bar), Output::Closed, changes);
-                entry.closed = Some(entry.bar);
-            }
+            let timeframe = Timeframe::ALL[frame];
+            let InstrumentBars { id, venue, frames, .. } = &mut self.instruments[at];
+            let Some(entry) = frames[frame].get_mut(open_ts) else { continue };
+            let is_closed = open_ts + timeframe.ms() <= self.closed_to.get(&(*venue, frame)).copied().unwrap_or(NEVER);
             if is_closed || open_too {
-                replace(entry.published, Some(entry.bar), Output::Published, changes);
-                entry.published = Some(entry.bar);
+                entry.say((*id, timeframe, open_ts), is_closed, changes);
             } else {
-                self.dirty_open.insert(key); // once it is closed, it is dirty again
+                self.dirty_open.push(key); // once it is closed, it is dirty again
             }
         }
     }
@@ -342,9 +358,9 @@ impl State {
             instrument.fills.forget_before(limit, flat_limit);
             for (bars, timeframe) in instrument.frames.iter_mut().zip(Timeframe::ALL) {
                 let is_past = |open_ts: i64| open_ts + timeframe.ms() <= limit;
-                while bars.first_key_value().is_some_and(|(&first, entry)| {
-                    let next_traded = || bars.iter().skip(1).find(|(_, next)| next.prints.is_some());
-                    is_past(first) && (entry.prints.is_none() || next_traded().is_some_and(|(&next, _)| is_past(next)))
+                while bars.first().is_some_and(|(first, entry)| {
+                    let next_traded = || bars.iter().skip(1).find(|(_, next)| next.prints().is_some());
+                    is_past(first) && (entry.prints().is_none() || next_traded().is_some_and(|(next, _)| is_past(next)))
                 }) {
                     bars.pop_first();
                 }
@@ -363,35 +379,72 @@ fn flat_limit(timeframe: Timeframe) -> i64 {
     DAY_MS.max(2 * timeframe.ms())
 }
 
-fn to_bar(instrument: InstrumentId, timeframe: Timeframe, ts: i64, prints: &Aggregate) -> Bar {
-    Bar {
-        instrument,
-        timeframe,
-        ts,
-        open: prints.open.1,
-        high: prints.high,
-        low: prints.low,
-        close: prints.close.1,
-        volume: prints.volume,
-        notional: prints.notional,
-        taker_buy_volume: prints.taker_buy_volume,
-        trades: prints.trades,
-    }
-}
+/// What names a bar.
+type Name = (InstrumentId, Timeframe, i64);
 
-fn flat_bar(instrument: InstrumentId, timeframe: Timeframe, ts: i64, close: crate::fixed::Price) -> Bar {
-    use crate::fixed::{Notional, Quantity};
-    Bar {
-        instrument,
-        timeframe,
-        ts,
-        open: close,
-        high: close,
-        low: close,
-        close,
-        volume: Quantity(0),
-        notional: Notional(0),
-        taker_buy_volume: Quantity(0),
-        trades: 0,
+impl Entry {
+    fn new(body: Body) -> Self {
+        Self { body, said: Said::Nothing, is_closed: false }
+    }
+
+    /// `None`: a flat bar.
+    fn prints(&self) -> Option<&Aggregate> {
+        if let Body::Traded(prints) = &self.body { Some(prints) } else { None }
+    }
+
+    fn close(&self) -> Price {
+        match &self.body {
+            Body::Traded(prints) => prints.close.1,
+            Body::Flat(close) => *close,
+        }
+    }
+
+    fn bar(&self, (instrument, timeframe, ts): Name) -> Bar {
+        let (open, high, low, close, volume, notional, taker_buy_volume, trades) = match &self.body {
+            Body::Traded(p) => (p.open.1, p.high, p.low, p.close.1, p.volume, p.notional, p.taker_buy_volume, p.trades),
+            Body::Flat(at) => (*at, *at, *at, *at, Quantity(0), Notional(0), Quantity(0), 0),
+        };
+        Bar { instrument, timeframe, ts, open, high, low, close, volume, notional, taker_buy_volume, trades }
+    }
+
+    /// Adds prints. True: what was said of it is no longer so.
+    fn merge(&mut self, name: Name, prints: &Aggregate) -> bool {
+        let was_right = self.remember(name);
+        match &mut self.body {
+            Body::Traded(known) => known.merge(prints),
+            flat => *flat = Body::Traded(Box::new(*prints)),
+        }
+        was_right
+    }
+
+    /// Makes it a flat bar at `close`. True: what was said of it is no longer so.
+    fn set_flat(&mut self, name: Name, close: Price) -> bool {
+        let was_right = self.remember(name);
+        self.body = Body::Flat(close);
+        was_right
+    }
+
+    /// Keeps what was said of it, now that it changes. False: it had changed already, or nothing was said.
+    fn remember(&mut self, name: Name) -> bool {
+        let is_right = matches!(self.said, Said::This);
+        if is_right {
+            self.said = Said::Old(Box::new(self.bar(name)));
+        }
+        is_right
+    }
+
+    /// Says what it is now.
+    fn say(&mut self, name: Name, is_closed: bool, changes: &mut Vec<(Output, isize)>) {
+        let bar = self.bar(name);
+        let old = match std::mem::replace(&mut self.said, Said::This) {
+            Said::Nothing => None,
+            Said::This => Some(bar),
+            Said::Old(old) => Some(*old),
+        };
+        if is_closed {
+            replace(old.filter(|_| self.is_closed), Some(bar), Output::Closed, changes);
+            self.is_closed = true;
+        }
+        replace(old, Some(bar), Output::Published, changes);
     }
 }

@@ -16,7 +16,6 @@ mod excitation;
 mod heard;
 mod histogram;
 mod machine;
-mod prices;
 mod thresholds;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +27,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
+use crate::by_time::ByTime;
 use crate::config::{Cascades, Config};
 use crate::due::Due;
 use crate::model::{
@@ -35,11 +35,11 @@ use crate::model::{
     Window,
 };
 use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use crate::prices::Prices;
 use excitation::{AtOnset, Excitation};
 use heard::HeardDays;
 use histogram::DAY_SECS;
 use machine::{Episode, Machine, Seconds};
-use prices::Prices;
 use thresholds::Thresholds;
 
 /// The windows that are watched, in the order of their thresholds.
@@ -117,7 +117,7 @@ struct InstrumentCascades {
     excitation: Excitation,
     machine: Machine,
     /// Copies of the machine, by the second up to which it had stepped.
-    copies: BTreeMap<i64, Machine>,
+    copies: ByTime<Box<Machine>>,
     /// Episodes that are over, with the second at which the machine ended them.
     ended: Vec<(i64, Episode)>,
     rows: BTreeMap<(Window, i64), Cascade>,
@@ -128,6 +128,8 @@ struct InstrumentCascades {
     forgotten_to: i64,
 }
 
+/// How far before the onset the last trade may lie.
+const LOOK_BACK_SECS: i64 = 300;
 /// What is kept is looked through so often, in seconds of event time, and when nothing happens so often.
 const FORGET_EVERY_SECS: i64 = 60;
 const FORGET_IDLE_EVERY_SECS: i64 = 600;
@@ -190,7 +192,8 @@ impl State {
                 true
             }
             Input::Prints(partial) => {
-                instrument.prices.add(second, &partial.prints);
+                let prints = &partial.prints;
+                instrument.prices.add(second, (prints.low.0, prints.high.0), (prints.close.0, prints.close.1.0));
                 let is_of_a_row = instrument.rows.values().any(|row| second * SECOND_MS <= row.last_active);
                 instrument.prices_changed |= is_of_a_row;
                 is_of_a_row || second > instrument.forgotten_to + FORGET_IDLE_EVERY_SECS
@@ -233,7 +236,7 @@ impl InstrumentCascades {
             thresholds: Thresholds::new(venue),
             excitation: Excitation::default(),
             machine: Machine::default(),
-            copies: BTreeMap::new(),
+            copies: ByTime::default(),
             ended: Vec::new(),
             rows: BTreeMap::new(),
             dirty_from: i64::MAX,
@@ -256,14 +259,14 @@ impl InstrumentCascades {
     fn step(&mut self, config: &Cascades, now: i64, heard: &HeardDays) {
         if self.dirty_from <= self.machine.at {
             let copy = self.copies.range(..self.dirty_from).next_back();
-            self.machine = copy.map_or_else(Machine::default, |(_, machine)| machine.clone());
+            self.machine = copy.map_or_else(Machine::default, |(_, machine)| (**machine).clone());
             let at = self.machine.at;
-            self.copies.split_off(&(at + 1));
+            self.copies.split_off(at + 1);
             self.ended.retain(|(ended, _)| *ended <= at);
         }
         while let Some(next) = self.machine.next_instant(&self.seconds, config, now) {
             if next.div_euclid(60) > self.machine.at.div_euclid(60) && self.machine.at > NEVER {
-                self.copies.insert(self.machine.at, self.machine.clone());
+                self.copies.insert(self.machine.at, Box::new(self.machine.clone()));
             }
             let limits = || self.thresholds.at(next, &self.seconds, heard, config);
             self.machine.step(next, &self.seconds, limits, config, &mut self.ended);
@@ -305,12 +308,12 @@ impl InstrumentCascades {
         self.forgotten_to = now;
         self.machine.rest_until(reach - 1, &self.seconds);
         if self.machine.at < reach {
-            self.copies.clear(); // no event can set the machine back
+            self.copies = ByTime::default(); // no event can set the machine back
         }
         while self.copies.range(..reach).nth(1).is_some() {
             self.copies.pop_first(); // the newest copy before the reach stays
         }
-        let back_to = self.copies.first_key_value().map_or(self.machine.at, |(&at, _)| at);
+        let back_to = self.copies.first().map_or(self.machine.at, |(at, _)| at);
         self.thresholds.seal(reach, back_to, &self.seconds, config);
         self.seconds.forget_before(back_to.min(reach).min(self.thresholds.needs_from(config.mode)) - Window::H4.secs() - 1);
         self.ended.retain(|(ended, _)| *ended >= reach);
@@ -318,7 +321,7 @@ impl InstrumentCascades {
         let onset = episodes().map(|episode| episode.onset).min().unwrap_or(reach);
         self.excitation.forget(reach, |onset| episodes().any(|e| e.onset == onset));
         self.rows.retain(|&(window, onset), _| episodes().any(|e| e.window == window && e.onset * SECOND_MS == onset));
-        self.prices.forget_before(onset.min(reach) - prices::LOOK_BACK_SECS);
+        self.prices.forget_before(onset.min(reach) - LOOK_BACK_SECS);
     }
 
     /// When something happens by itself.
@@ -359,7 +362,7 @@ fn to_row(
         severity: Real(severity),
         severity_label: if severity < 1.5 { Severity::Warning } else { Severity::Critical },
         side_bias: SideBias::of(episode.sums.long, episode.sums.short, config.side_bias_share),
-        price_move_bps: prices.move_bps(episode.onset, episode.last_active).map(Real),
+        price_move_bps: prices.move_bps(episode.onset, episode.last_active, LOOK_BACK_SECS).map(Real),
         branching_ratio: at_onset.map(|(ratio, _)| ratio),
         self_feeding: at_onset.is_some_and(|(_, feeds)| feeds),
         coverage: episode.sums.coverage(),

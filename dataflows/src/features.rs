@@ -13,7 +13,7 @@
 
 mod wilder;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
@@ -21,6 +21,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Filter;
 
 use crate::anchors::anchor_of;
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::model::{Bar, Change, Clock, Features, InstrumentId, Real, Timeframe};
 use crate::operators::{KnownAt, per_quantum, replace};
@@ -97,17 +98,19 @@ struct Series {
     first: i64,
     candles: VecDeque<Option<Candle>>,
     /// Rows that can still be corrected, by number.
-    rows: BTreeMap<i64, Features>,
+    rows: ByTime<Features>,
     /// The earliest bar whose row may be wrong.
     dirty_from: i64,
-    /// Wilder's recursions up to and with a bar, begun for its anchor.
+    /// Wilder's recursions up to and with the last bar that was looked at, begun for its anchor.
     wilder: Option<(i64, Wilder)>,
+    /// The same with the last bar that can't be corrected any more: what came before it isn't needed to go on.
+    settled: Option<(i64, Wilder)>,
 }
 
 impl Series {
     fn new(timeframe: Timeframe, horizon_ms: i64) -> Self {
-        let (candles, rows) = (VecDeque::new(), BTreeMap::new());
-        Self { timeframe, horizon_ms, first: 0, candles, rows, dirty_from: i64::MAX, wilder: None }
+        let (candles, rows) = (VecDeque::new(), ByTime::default());
+        Self { timeframe, horizon_ms, first: 0, candles, rows, dirty_from: i64::MAX, wilder: None, settled: None }
     }
 
     fn forget_bars(&self) -> i64 {
@@ -153,16 +156,13 @@ impl Series {
         let from = std::mem::replace(&mut self.dirty_from, i64::MAX).max(self.first);
         for number in from..self.end() {
             let row = self.row(instrument, number);
-            let old = match row {
-                Some(row) => self.rows.insert(number, row),
-                None => self.rows.remove(&number),
-            };
-            replace(old, row, |row| row, changes);
+            replace(self.rows.set(number, row), row, |row| row, changes);
         }
         // A bar that ended before the horizon is not corrected any more.
         let kept = self.number(self.opening(self.end()) - self.horizon_ms) - 1;
-        self.rows = self.rows.split_off(&kept);
-        let needed = (self.start_of(kept)).min(kept - LOOK_BACK_BARS);
+        self.rows.forget_before(kept);
+        self.settled = Some((kept - 1, self.wilder_from(self.settled, kept - 1)));
+        let needed = kept - LOOK_BACK_BARS.max(WARM_UP_BARS); // the next anchor may be the next bar
         while self.first < needed && self.candles.pop_front().is_some() {
             self.first += 1;
         }
@@ -221,18 +221,20 @@ impl Series {
     }
 
     fn wilder_at(&mut self, number: i64) -> Wilder {
-        let start = self.start_of(number);
-        let goes_on = |(at, _): &(i64, Wilder)| at + 1 == number && self.start_of(number - 1) == start;
-        let (from, mut wilder) = match self.wilder.filter(goes_on) {
-            Some((_, wilder)) => (number, wilder),
-            None => (start.max(self.first), Wilder::default()),
-        };
-        for n in from..=number {
-            if let Some(candle) = self.candle(n) {
-                wilder.add(candle);
-            }
-        }
+        let base = self.wilder.filter(|(at, _)| at + 1 == number).or(self.settled);
+        let wilder = self.wilder_from(base, number);
         self.wilder = Some((number, wilder));
+        wilder
+    }
+
+    /// The recursions up to and with a bar: from `base` where that was begun for the same anchor, else from the start.
+    fn wilder_from(&self, base: Option<(i64, Wilder)>, number: i64) -> Wilder {
+        let start = self.start_of(number);
+        let base = base.filter(|&(at, _)| at <= number && self.start_of(at) == start);
+        let (from, mut wilder) = base.map_or_else(|| (start.max(self.first), Wilder::default()), |(at, wilder)| (at + 1, wilder));
+        for candle in (from..=number).filter_map(|n| self.candle(n)) {
+            wilder.add(candle);
+        }
         wilder
     }
 }

@@ -12,12 +12,11 @@ mod scores;
 mod series;
 mod settled;
 
-use std::collections::BTreeMap;
-
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 
+use crate::by_time::ByTime;
 use crate::config::{Config, Funding as Settings};
 use crate::model::{AnomalyKind, Change, Clock, FundingAnomaly, FundingKind, FundingRow, InstrumentId, MINUTE_MS, Paid};
 use crate::operators::{KnownAt, per_quantum, replace};
@@ -79,7 +78,7 @@ pub fn funding<'scope>(
 struct Rates {
     series: Series,
     /// The predicted rates that may still be corrected, by minute, with the rows that are out.
-    recent: BTreeMap<i64, (Option<RateSample>, Option<FundingRow>)>,
+    recent: ByTime<(Option<RateSample>, Option<FundingRow>)>,
     episodes: Episodes,
     settled: Settled,
     settled_episodes: Episodes,
@@ -92,7 +91,7 @@ impl Rates {
     fn new(instrument: InstrumentId, horizon_minutes: i64) -> Self {
         Self {
             series: Series::new(horizon_minutes),
-            recent: BTreeMap::new(),
+            recent: ByTime::default(),
             episodes: Episodes::new(instrument, &KINDS),
             settled: Settled::default(),
             settled_episodes: Episodes::new(instrument, &KINDS),
@@ -107,7 +106,7 @@ impl Rates {
             (FundingKind::Predicted, is_new) => {
                 let sample = is_new.then_some(sample);
                 self.series.set(minute, sample.map(|sample| per_8h(sample.rate, sample.interval_hours)));
-                self.recent.entry(minute).or_default().0 = sample;
+                self.recent.get_or_insert_with(minute, Default::default).0 = sample;
                 if is_new {
                     self.predicted_from = Some(self.predicted_from.map_or(minute, |from| from.min(minute)));
                 }
@@ -127,7 +126,7 @@ impl Rates {
         for &(minute, said) in &said {
             let end = (minute + 1) * MINUTE_MS;
             self.episodes.set(end, said.map(|(verdict, state)| (Some(verdict), state)));
-            let Some((sample, out)) = self.recent.get_mut(&minute) else { continue };
+            let Some((sample, out)) = self.recent.get_mut(minute) else { continue };
             let row = sample.zip(said).map(|(sample, (verdict, _))| {
                 let RateSample { instrument, kind, ts, rate, interval_hours } = sample;
                 FundingRow { instrument, kind, ts, rate, interval_hours, scores: verdict.scores, paid: Paid::default() }
@@ -139,7 +138,7 @@ impl Rates {
         }
         self.episodes.report(Row::Anomaly, changes);
         let limit = self.series.end() - 1 - horizon_minutes;
-        self.recent = self.recent.split_off(&limit);
+        self.recent.forget_before(limit);
         self.episodes.settle((limit + 1) * MINUTE_MS);
     }
 

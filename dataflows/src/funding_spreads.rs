@@ -3,7 +3,6 @@
 //! A row each minute in which any venue quotes the symbol and at least two venues' rates are known (a rate counts for a quarter of
 //! an hour). The spread is judged like a rate, by the same limits, and its anomalies are those of `funding_anomalies` with venue ''.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
@@ -12,6 +11,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Exchange};
 
+use crate::by_time::ByTime;
 use crate::config::{Config, Funding as Settings};
 use crate::fixed::{Quantity, Rate};
 use crate::funding::{Episodes, Series, per_8h};
@@ -91,7 +91,7 @@ struct Symbol {
     due: Due,
     series: Series,
     /// By minute, without scores and as they are out.
-    rows: BTreeMap<i64, (Option<FundingSpread>, Option<FundingSpread>)>,
+    rows: ByTime<(Option<FundingSpread>, Option<FundingSpread>)>,
     episodes: Episodes,
 }
 
@@ -103,7 +103,7 @@ impl Symbol {
             interest: Said::new(),
             due: Due::new(keep),
             series: Series::new(keep),
-            rows: BTreeMap::new(),
+            rows: ByTime::default(),
             episodes: Episodes::new(id, &[AnomalyKind::Spread]),
         }
     }
@@ -121,19 +121,19 @@ impl Symbol {
         let due = self.due.take(newest);
         for minute in due.clone() {
             let spread = self.spread(minute);
-            if spread.is_some() || self.rows.contains_key(&minute) {
+            if spread.is_some() || self.rows.contains(minute) {
                 if self.series.is_due_before(minute) {
                     self.judge(due.start, settings, changes);
                 }
                 self.series.set(minute, spread.map(|spread| spread.spread.0));
-                self.rows.entry(minute).or_default().0 = spread;
+                self.rows.get_or_insert_with(minute, Default::default).0 = spread;
             }
         }
         self.judge(due.start, settings, changes);
         let limit = self.due.limit();
         self.rates.forget_before(limit - KNOWN_MINUTES);
         self.interest.forget_before(limit - KNOWN_MINUTES);
-        self.rows = self.rows.split_off(&limit);
+        self.rows.forget_before(limit);
         self.episodes.settle((limit + 1) * MINUTE_MS);
     }
 
@@ -141,7 +141,7 @@ impl Symbol {
         let said = self.series.judge(settings);
         for &(minute, said) in &said {
             self.episodes.set((minute + 1) * MINUTE_MS, said.map(|(verdict, state)| (Some(verdict), state)));
-            if let Some((Some(plain), _)) = self.rows.get_mut(&minute) {
+            if let Some((Some(plain), _)) = self.rows.get_mut(minute) {
                 plain.scores = said.map(|(verdict, _)| verdict.scores).unwrap_or_default();
             }
         }
@@ -174,7 +174,7 @@ impl Symbol {
             lowest: (low_at, Rate(low)),
             venues: rates.len() as u8,
             weighted_mean: self.weighted_mean(&rates, minute),
-            scores: self.rows.get(&minute).and_then(|(plain, _)| *plain).map(|plain| plain.scores).unwrap_or_default(),
+            scores: self.rows.get(minute).and_then(|(plain, _)| *plain).map(|plain| plain.scores).unwrap_or_default(),
         })
     }
 

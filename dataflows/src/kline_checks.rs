@@ -12,6 +12,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::model::{Bar, Change, Clock, InstrumentId, Instruments, Kline, KlineCheck, Timeframe, Venue};
 use crate::operators::{KnownAt, Watermarks, per_quantum, replace};
@@ -22,15 +23,15 @@ enum Input {
     Bar(Change<Bar>),
 }
 
-/// The pairs of one venue and time frame, by opening time and instrument.
-type Pairs = BTreeMap<(i64, InstrumentId), Pair>;
-
+/// A bar as both know it.
 #[derive(Default)]
 struct Pair {
     kline: Option<Kline>,
     bar: Option<Bar>,
-    row: Option<KlineCheck>,
 }
+
+/// Of which instrument, which bar.
+type Key = (InstrumentId, Timeframe, i64);
 
 /// Compares closed venue bars with closed bars of ours.
 pub fn kline_checks<'scope>(
@@ -43,21 +44,19 @@ pub fn kline_checks<'scope>(
     let horizon_ms = config.correction_horizon_ms;
     let mut watermarks = Watermarks::new(config.lateness_ms);
     let mut venues: FxHashMap<InstrumentId, Venue> = FxHashMap::default();
-    let mut pairs: BTreeMap<(Venue, Timeframe), Pairs> = BTreeMap::new();
+    let mut pairs: FxHashMap<(InstrumentId, Timeframe), ByTime<Pair>> = FxHashMap::default();
     let input = klines.map(Input::Kline).concat(closed.inner.map(Input::Bar));
     per_quantum(input, clocks, "kline_checks", move |_known_at, mut input, clocks, changes| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         input.sort_unstable_by_key(|item| if let Input::Bar((_, _, diff)) = item { *diff } else { 0 });
-        let mut touched = Vec::new();
+        let mut before: BTreeMap<Key, Option<KlineCheck>> = BTreeMap::new();
         for item in input {
-            let (timeframe, key) = match &item {
-                Input::Kline(kline) => (kline.timeframe, (kline.open_ts, kline.instrument)),
-                Input::Bar((bar, _, _)) => (bar.timeframe, (bar.ts, bar.instrument)),
+            let (id, timeframe, open_ts) = match &item {
+                Input::Kline(kline) => (kline.instrument, kline.timeframe, kline.open_ts),
+                Input::Bar((bar, _, _)) => (bar.instrument, bar.timeframe, bar.ts),
             };
-            let known = venues.get(&key.1).copied().or_else(|| Some(names.get(key.1)?.venue));
-            let Some(venue) = known else { continue }; // every parser interns an instrument before it names it
-            venues.insert(key.1, venue);
-            let pair = pairs.entry((venue, timeframe)).or_default().entry(key).or_default();
+            let pair = pairs.entry((id, timeframe)).or_default().get_or_insert_with(open_ts, Pair::default);
+            before.entry((id, timeframe, open_ts)).or_insert_with(|| pair.row());
             match item {
                 // A venue that corrects itself: the later statement holds, whatever the order of arrival.
                 Input::Kline(kline) => {
@@ -66,23 +65,27 @@ pub fn kline_checks<'scope>(
                 }
                 Input::Bar((bar, _, diff)) => pair.bar = (diff > 0).then_some(bar),
             }
-            touched.push(((venue, timeframe), key));
-        }
-        for (of, key) in touched {
-            let Some(pair) = pairs.get_mut(&of).and_then(|pairs| pairs.get_mut(&key)) else { continue };
-            let row = pair.bar.zip(pair.kline).map(|(bar, kline)| compare(bar, &kline));
-            replace(pair.row, row, |row| row, changes);
-            pair.row = row;
         }
         watermarks.advance(clocks);
-        for (&(venue, timeframe), pairs) in &mut pairs {
+        for (&(id, timeframe, open_ts), old) in &before {
+            let row = pairs.get(&(id, timeframe)).and_then(|pairs| pairs.get(open_ts)?.row());
+            replace(*old, row, |row| row, changes);
+        }
+        for (id, timeframe, _) in before.into_keys() {
             // By the venue's own time: another may be hours ahead of one that was away.
+            let known = venues.get(&id).copied().or_else(|| Some(names.get(id)?.venue));
+            let Some(venue) = known else { continue }; // every parser interns an instrument before it names it
+            venues.insert(id, venue);
             let limit = watermarks.reach(venue, horizon_ms) - timeframe.ms();
-            while pairs.first_key_value().is_some_and(|(&(open_ts, _), _)| open_ts < limit) {
-                pairs.pop_first();
-            }
+            pairs.entry((id, timeframe)).and_modify(|pairs| pairs.forget_before(limit));
         }
     })
+}
+
+impl Pair {
+    fn row(&self) -> Option<KlineCheck> {
+        self.bar.zip(self.kline.as_ref()).map(|(bar, kline)| compare(bar, kline))
+    }
 }
 
 fn compare(bar: Bar, kline: &Kline) -> KlineCheck {

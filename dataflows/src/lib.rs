@@ -7,6 +7,7 @@
 
 pub mod anchors;
 pub mod bars;
+mod by_time;
 pub mod cascades;
 pub mod config;
 pub mod confirmations;
@@ -31,6 +32,7 @@ pub mod oi_shocks;
 pub mod open_interest;
 pub mod open_interest_totals;
 pub mod operators;
+mod prices;
 mod prints;
 pub mod quotes;
 pub mod regime_episodes;

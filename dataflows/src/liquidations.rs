@@ -4,13 +4,13 @@
 //! (ts − window, ts]. So windows that end at full minutes are unions of whole minute buckets, and a late event corrects the
 //! rows of the windows that hold it. A window in which nothing happened has no row.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::due::Due;
 use crate::fixed::Notional;
@@ -133,11 +133,11 @@ struct State {
 /// One instrument's minutes, numbered by their end: bucket m covers the seconds in (60 (m − 1), 60 m].
 struct Minutes {
     venue: Venue,
-    buckets: BTreeMap<i64, Sums>,
+    buckets: ByTime<Sums>,
     /// Rows up to this minute are out.
     closed_to: i64,
     /// The rows that are out and can still change.
-    rows: BTreeMap<(i64, Window), LiquidationWindow>,
+    rows: ByTime<[Option<LiquidationWindow>; Window::ALL.len()]>,
     /// The earliest bucket that changed since rows were last made.
     dirty_from: i64,
 }
@@ -149,7 +149,7 @@ impl State {
             let minutes = self.by_instrument.entry(event.instrument).or_insert_with(|| Minutes::new(instrument.venue));
             let second = event.ts.div_euclid(SECOND_MS);
             let bucket = (second + 59).div_euclid(60);
-            minutes.buckets.entry(bucket).or_default().merge(&Sums::of(event));
+            minutes.buckets.get_or_insert_with(bucket, Sums::default).merge(&Sums::of(event));
             minutes.dirty_from = minutes.dirty_from.min(bucket);
             self.at_hand.push(event.instrument);
         }
@@ -175,33 +175,29 @@ impl State {
 
 impl Minutes {
     fn new(venue: Venue) -> Self {
-        Self { venue, buckets: BTreeMap::new(), closed_to: NEVER, rows: BTreeMap::new(), dirty_from: i64::MAX }
+        Self { venue, buckets: ByTime::default(), closed_to: NEVER, rows: ByTime::default(), dirty_from: i64::MAX }
     }
 
     fn make_rows(&mut self, id: InstrumentId, closed_to: i64, horizon: i64, changes: &mut Vec<(LiquidationWindow, isize)>) {
-        let (Some((&first, _)), Some((&last, _))) = (self.buckets.first_key_value(), self.buckets.last_key_value()) else {
+        let (Some((first, _)), Some((last, _))) = (self.buckets.first(), self.buckets.last()) else {
             return;
         };
         let from = self.dirty_from.min(self.closed_to + 1).max(first);
         if from <= closed_to {
             // Later windows are empty, however long the silence.
             for minute in from..=closed_to.min(last + Window::H4.secs() / 60) {
-                for window in Window::ALL {
-                    let row = self.row(id, window, minute);
-                    let key = (minute, window);
-                    let old = match row {
-                        Some(row) => self.rows.insert(key, row),
-                        None => self.rows.remove(&key),
-                    };
-                    replace(old, row, |row| row, changes);
+                let new = Window::ALL.map(|window| self.row(id, window, minute));
+                let old = self.rows.insert(minute, new).unwrap_or_default();
+                for (old, new) in old.into_iter().zip(new) {
+                    replace(old, new, |row| row, changes);
                 }
             }
             self.dirty_from = i64::MAX;
         }
         if closed_to > self.closed_to {
             self.closed_to = closed_to;
-            self.rows = self.rows.split_off(&(closed_to - horizon, Window::M1));
-            self.buckets = self.buckets.split_off(&(closed_to - horizon - Window::H4.secs() / 60));
+            self.rows.forget_before(closed_to - horizon);
+            self.buckets.forget_before(closed_to - horizon - Window::H4.secs() / 60);
         }
     }
 

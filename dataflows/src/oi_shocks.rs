@@ -13,6 +13,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::model::{Cascade, Clock, InstrumentId, MINUTE_MS, OiShock, OpenInterestRow, Real};
 use crate::operators::{KnownAt, per_quantum, replace};
@@ -61,7 +62,7 @@ pub fn oi_shocks<'scope>(
 #[derive(Default)]
 struct Shocks {
     /// The change over 5 minutes by the end of the minute, UTC ms.
-    changes: BTreeMap<i64, Option<Real>>,
+    changes: ByTime<Option<Real>>,
     cascades: BTreeMap<u64, Cascade>,
     before: Option<OiShock>,
     /// The rows that are out and can still change, by onset.
@@ -72,7 +73,7 @@ impl Shocks {
     fn apply(&mut self, input: &Input) {
         match input {
             Input::Interest(row, diff) if *diff > 0 => drop(self.changes.insert(row.ts + MINUTE_MS, row.changes.m5)),
-            Input::Interest(row, _) => drop(self.changes.remove(&(row.ts + MINUTE_MS))),
+            Input::Interest(row, _) => drop(self.changes.remove(row.ts + MINUTE_MS)),
             Input::Cascade(cascade, diff) if *diff > 0 => drop(self.cascades.insert(cascade.cascade_id, *cascade)),
             Input::Cascade(cascade, _) => drop(self.cascades.remove(&cascade.cascade_id)),
         }
@@ -84,7 +85,7 @@ impl Shocks {
         }
         let mut open = self.before;
         let mut rows = BTreeMap::new();
-        for (&end, &change) in &self.changes {
+        for (end, &change) in self.changes.iter() {
             rows.extend(self.step(id, &mut open, end, change, drop_min).map(|row| (row.onset, row)));
         }
         rows.extend(open.map(|row| (row.onset, row)));
@@ -123,9 +124,9 @@ impl Shocks {
 
     /// What can no longer be corrected moves into `before`.
     fn settle(&mut self, id: InstrumentId, drop_min: f64, horizon_ms: i64) {
-        let Some((&newest, _)) = self.changes.last_key_value() else { return };
+        let Some((newest, _)) = self.changes.last() else { return };
         let limit = newest - horizon_ms - MINUTE_MS;
-        while self.changes.first_key_value().is_some_and(|(&end, _)| end < limit) {
+        while self.changes.first().is_some_and(|(end, _)| end < limit) {
             let Some((end, change)) = self.changes.pop_first() else { break };
             let mut open = self.before;
             self.step(id, &mut open, end, change, drop_min); // the row of what is over is out for good

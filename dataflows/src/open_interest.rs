@@ -3,14 +3,13 @@
 //! Changes are of base units, which a price does not move, against the last minute known by then (not older than 15 minutes). The
 //! quadrant is of one hour; its price is the mark price, or the last trade where no mark price is known.
 
-use std::collections::BTreeMap;
-
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Filter, Map};
 
+use crate::by_time::ByTime;
 use crate::config::{Config, OpenInterest as Settings};
 use crate::fixed::Price;
 use crate::minutes::Minutes;
@@ -71,10 +70,10 @@ struct Series {
     /// Base units by minute, of a day.
     base: Minutes<Option<Real>>,
     /// Samples by minute, of the time in which rows can change and the hour before it.
-    samples: BTreeMap<i64, InterestSample>,
+    samples: ByTime<InterestSample>,
     /// Closes of 1m bars, of the same time.
-    closes: BTreeMap<i64, Price>,
-    rows: BTreeMap<i64, OpenInterestRow>,
+    closes: ByTime<Price>,
+    rows: ByTime<OpenInterestRow>,
     dirty_from: i64,
     /// Rows before it are out for good.
     kept_from: i64,
@@ -86,9 +85,9 @@ impl Series {
     fn new(horizon_minutes: i64) -> Self {
         Self {
             base: Minutes::new(DAY_MINUTES + KNOWN_MINUTES + horizon_minutes + 2),
-            samples: BTreeMap::new(),
-            closes: BTreeMap::new(),
-            rows: BTreeMap::new(),
+            samples: ByTime::default(),
+            closes: ByTime::default(),
+            rows: ByTime::default(),
             dirty_from: CLEAN,
             kept_from: NEVER,
         }
@@ -102,19 +101,12 @@ impl Series {
                 if let Some(slot) = self.base.slot(minute) {
                     *slot = sample.map(|sample| Real(sample.base.to_f64()));
                 }
-                match sample {
-                    Some(sample) => self.samples.insert(minute, sample),
-                    None => self.samples.remove(&minute),
-                };
+                self.samples.set(minute, sample);
                 minute
             }
             Input::Bar(bar, diff) => {
                 let minute = bar.ts.div_euclid(MINUTE_MS);
-                if *diff > 0 {
-                    self.closes.insert(minute, bar.close);
-                } else {
-                    self.closes.remove(&minute);
-                }
+                self.closes.set(minute, (*diff > 0).then_some(bar.close));
                 minute
             }
         };
@@ -124,23 +116,23 @@ impl Series {
     fn make_rows(&mut self, id: InstrumentId, settings: &Settings, horizon: i64, changes: &mut Vec<(OpenInterestRow, isize)>) {
         let from = std::mem::replace(&mut self.dirty_from, CLEAN).max(self.kept_from);
         let gone: Vec<i64> =
-            self.rows.range(from..).map(|(&minute, _)| minute).filter(|m| !self.samples.contains_key(m)).collect();
-        changes.extend(gone.iter().filter_map(|minute| self.rows.remove(minute)).map(|row| (row, -1)));
-        let minutes: Vec<i64> = self.samples.range(from..).map(|(&minute, _)| minute).collect();
+            self.rows.range(from..).map(|(minute, _)| minute).filter(|&minute| !self.samples.contains(minute)).collect();
+        changes.extend(gone.into_iter().filter_map(|minute| self.rows.remove(minute)).map(|row| (row, -1)));
+        let minutes: Vec<i64> = self.samples.range(from..).map(|(minute, _)| minute).collect();
         for minute in minutes {
             let Some(row) = self.row(id, minute, settings) else { continue };
             replace(self.rows.insert(minute, row), Some(row), |row| row, changes);
         }
-        let newest = self.samples.keys().next_back().max(self.closes.keys().next_back()).copied();
+        let newest = self.samples.last().map(|(minute, _)| minute).max(self.closes.last().map(|(minute, _)| minute));
         let Some(limit) = newest.map(|newest| newest - horizon) else { return };
         self.kept_from = limit;
-        self.rows = self.rows.split_off(&limit);
-        self.samples = self.samples.split_off(&(limit - 60 - KNOWN_MINUTES));
-        self.closes = self.closes.split_off(&(limit - 60 - 2 * KNOWN_MINUTES));
+        self.rows.forget_before(limit);
+        self.samples.forget_before(limit - 60 - KNOWN_MINUTES);
+        self.closes.forget_before(limit - 60 - 2 * KNOWN_MINUTES);
     }
 
     fn row(&self, instrument: InstrumentId, minute: i64, settings: &Settings) -> Option<OpenInterestRow> {
-        let sample = self.samples.get(&minute)?;
+        let sample = self.samples.get(minute)?;
         let now = sample.base.to_f64();
         let against = |minutes: i64| {
             let before = self.base.last_in(minute - minutes - KNOWN_MINUTES + 1, minute - minutes).flatten()?;
@@ -157,7 +149,7 @@ impl Series {
         let mark = |sample: Option<&InterestSample>| sample.and_then(|sample| sample.mark);
         let before = self.samples.range(minute - 60 - KNOWN_MINUTES + 1..=minute - 60).next_back().map(|(_, sample)| sample);
         let close = |minute: i64| self.closes.range(minute - KNOWN_MINUTES + 1..=minute).next_back().map(|(_, &close)| close);
-        let marks = mark(before).zip(mark(self.samples.get(&minute)));
+        let marks = mark(before).zip(mark(self.samples.get(minute)));
         let (before, now) = marks.or_else(|| close(minute - 60).zip(close(minute)))?;
         Some(change(before.to_f64(), now.to_f64()))
     }

@@ -2,7 +2,6 @@
 //!
 //! A row each minute in which any venue's is known; a venue's counts for a quarter of an hour.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
@@ -11,6 +10,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Exchange;
 use timely::dataflow::operators::vec::Map;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::fixed::{Notional, Price, Quantity};
 use crate::model::{Clock, InstrumentId, Instruments, MINUTE_MS, OpenInterestTotal, Venue};
@@ -54,26 +54,23 @@ pub fn open_interest_totals<'scope>(
 struct Symbol {
     said: Said<(Quantity, Option<Price>)>,
     due: Due,
-    rows: BTreeMap<i64, OpenInterestTotal>,
+    rows: ByTime<OpenInterestTotal>,
 }
 
 impl Symbol {
     fn new(keep: i64) -> Self {
-        Self { said: Said::new(), due: Due::new(keep), rows: BTreeMap::new() }
+        Self { said: Said::new(), due: Due::new(keep), rows: ByTime::default() }
     }
 
     fn report(&mut self, id: InstrumentId, changes: &mut Vec<(OpenInterestTotal, isize)>) {
         let Some(newest) = self.said.newest() else { return };
         for minute in self.due.take(newest) {
             let new = self.total(id, minute);
-            let old = match new {
-                Some(new) => self.rows.insert(minute, new),
-                None => self.rows.remove(&minute),
-            };
+            let old = self.rows.set(minute, new);
             replace(old, new, |row| row, changes);
         }
         self.said.forget_before(self.due.limit() - KNOWN_MINUTES);
-        self.rows = self.rows.split_off(&self.due.limit());
+        self.rows.forget_before(self.due.limit());
     }
 
     fn total(&self, instrument: InstrumentId, minute: i64) -> Option<OpenInterestTotal> {

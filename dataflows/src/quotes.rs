@@ -8,7 +8,6 @@
 //! A settled rate's interval is the one that its own message states; else the last one that was stated by then; else, of a
 //! settlement before the first statement, the first; else the usual one.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
@@ -16,6 +15,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::fixed::{Price, Quantity, Rate};
 use crate::model::{BasisRow, Clock, FundingKind, InstrumentId, Instruments, MINUTE_MS, Real, Tick, Venue};
@@ -122,16 +122,16 @@ struct Quoted {
     venue: Venue,
     expiry: Option<i64>,
     /// Minutes in which anything was quoted.
-    heard: BTreeSet<i64>,
+    heard: ByTime<()>,
     mark: Steps<Price>,
     index: Steps<Price>,
     rate: Steps<Rate>,
     interval: Steps<u8>,
     base: Steps<Quantity>,
     /// The venue's order, the rate, the interval that the message states.
-    settled: BTreeMap<i64, (u64, Rate, Option<u8>)>,
-    settled_rows: BTreeMap<i64, RateSample>,
-    rows: BTreeMap<i64, Samples>,
+    settled: ByTime<(u64, Rate, Option<u8>)>,
+    settled_rows: ByTime<RateSample>,
+    rows: ByTime<Samples>,
     closed_to: i64,
     /// Minutes whose rows may be wrong: from the first to before the second.
     dirty: (i64, i64),
@@ -190,15 +190,15 @@ impl Quoted {
             id,
             venue,
             expiry,
-            heard: BTreeSet::new(),
+            heard: ByTime::default(),
             mark: Steps::default(),
             index: Steps::default(),
             rate: Steps::default(),
             interval: Steps::default(),
             base: Steps::default(),
-            settled: BTreeMap::new(),
-            settled_rows: BTreeMap::new(),
-            rows: BTreeMap::new(),
+            settled: ByTime::default(),
+            settled_rows: ByTime::default(),
+            rows: ByTime::default(),
             closed_to: NEVER,
             dirty: CLEAN,
             settled_dirty: CLEAN,
@@ -215,7 +215,7 @@ impl Quoted {
             Tick::Funding(funding) if funding.kind == FundingKind::Settled => {
                 if let Some(rate) = funding.rate {
                     let said = (funding.order, rate, funding.interval_hours.filter(|&hours| hours > 0));
-                    let slot = self.settled.entry(funding.ts).or_insert(said);
+                    let slot = self.settled.get_or_insert_with(funding.ts, || said);
                     *slot = (*slot).max(said);
                     widen(&mut self.settled_dirty, minute, Some(minute + 1));
                 }
@@ -252,7 +252,7 @@ impl Quoted {
             }
             Tick::Trade(_) | Tick::Liquidation(_) | Tick::Kline(_) => return, // not quotes
         }
-        self.heard.insert(minute);
+        self.heard.insert(minute, ());
         self.touch(minute, Some(minute + 1));
     }
 
@@ -272,7 +272,7 @@ impl Quoted {
         }
         let corrected = self.heard.range(self.dirty.0..self.dirty.1.min(self.closed_to).max(self.dirty.0));
         let closing = self.heard.range(self.closed_to..closed_to.max(self.closed_to));
-        let minutes: Vec<i64> = corrected.chain(closing).copied().collect();
+        let minutes: Vec<i64> = corrected.chain(closing).map(|(minute, ())| minute).collect();
         for minute in minutes {
             let new = (self.rate(minute), self.interest(minute), self.basis(minute));
             let old = self.rows.insert(minute, new).unwrap_or_default();
@@ -312,7 +312,7 @@ impl Quoted {
         if from >= until {
             return;
         }
-        for (&ts, &(_, rate, own)) in self.settled.range(from.saturating_mul(MINUTE_MS)..until.saturating_mul(MINUTE_MS)) {
+        for (ts, &(_, rate, own)) in self.settled.range(from.saturating_mul(MINUTE_MS)..until.saturating_mul(MINUTE_MS)) {
             let interval_hours = own.unwrap_or_else(|| self.interval_of(ts.div_euclid(MINUTE_MS)));
             let row = RateSample { instrument: self.id, kind: FundingKind::Settled, ts, rate, interval_hours };
             let old = self.settled_rows.insert(ts, row);
@@ -328,11 +328,11 @@ impl Quoted {
 
     fn forget(&mut self, horizon_minutes: i64) {
         let limit = self.closed_to - horizon_minutes;
-        if self.heard.first().is_none_or(|&first| first >= limit - 5) {
+        if self.heard.first().is_none_or(|(first, ())| first >= limit - 5) {
             return; // a few at a time
         }
-        self.heard = self.heard.split_off(&limit);
-        self.rows = self.rows.split_off(&limit);
+        self.heard.forget_before(limit);
+        self.rows.forget_before(limit);
         self.mark.forget_before(limit);
         self.index.forget_before(limit);
         self.rate.forget_before(limit);
@@ -341,8 +341,8 @@ impl Quoted {
         self.interval.forget_repeats_before(limit);
         self.interval.forget_before(self.closed_to - SETTLED_MINUTES);
         let settled_limit = (self.closed_to - SETTLED_MINUTES) * MINUTE_MS;
-        self.settled = self.settled.split_off(&settled_limit);
-        self.settled_rows = self.settled_rows.split_off(&settled_limit);
+        self.settled.forget_before(settled_limit);
+        self.settled_rows.forget_before(settled_limit);
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::model::{InstrumentId, Instruments, MINUTE_MS, Venue};
 use crate::operators::NEVER;
@@ -82,7 +83,7 @@ impl Due {
 
 /// What each venue said, by minute.
 #[derive(Debug)]
-pub(crate) struct Said<V>(BTreeMap<Venue, BTreeMap<i64, V>>);
+pub(crate) struct Said<V>(BTreeMap<Venue, ByTime<V>>);
 
 impl<V: Copy> Said<V> {
     pub fn new() -> Self {
@@ -90,21 +91,17 @@ impl<V: Copy> Said<V> {
     }
 
     pub fn set(&mut self, venue: Venue, minute: i64, value: Option<V>) {
-        let of_venue = self.0.entry(venue).or_default();
-        match value {
-            Some(value) => of_venue.insert(minute, value),
-            None => of_venue.remove(&minute),
-        };
+        self.0.entry(venue).or_default().set(minute, value);
     }
 
     /// The newest minute of any venue.
     pub fn newest(&self) -> Option<i64> {
-        self.0.values().filter_map(|minutes| minutes.last_key_value()).map(|(&minute, _)| minute).max()
+        self.0.values().filter_map(|minutes| minutes.last()).map(|(minute, _)| minute).max()
     }
 
     /// Whether any venue spoke of `minute`.
     pub fn has(&self, minute: i64) -> bool {
-        self.0.values().any(|minutes| minutes.contains_key(&minute))
+        self.0.values().any(|minutes| minutes.contains(minute))
     }
 
     /// What each venue last said by `minute`, if it is not too old.
@@ -119,10 +116,6 @@ impl<V: Copy> Said<V> {
     }
 
     pub fn forget_before(&mut self, minute: i64) {
-        for minutes in self.0.values_mut() {
-            while minutes.first_key_value().is_some_and(|(&first, _)| first < minute) {
-                minutes.pop_first();
-            }
-        }
+        self.0.values_mut().for_each(|minutes| minutes.forget_before(minute));
     }
 }

@@ -15,13 +15,14 @@ pub mod estimators;
 mod history;
 mod regimes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Filter;
 
+use crate::by_time::ByTime;
 use crate::config::{Config, Volatility as Settings, VolatilityMode};
 use crate::model::{Bar, Change, Clock, Estimators, InstrumentId, MINUTE_MS, Real, Timeframe, Volatility, VolatilityRegime};
 use crate::operators::{KnownAt, per_quantum, replace};
@@ -68,9 +69,9 @@ struct Series {
     first: i64,
     minutes: VecDeque<Minute>,
     /// 15m bars by number since the epoch.
-    quarters: BTreeMap<i64, Candle>,
+    quarters: ByTime<Candle>,
     /// Rows that can still be corrected, by minute.
-    rows: BTreeMap<i64, Volatility>,
+    rows: ByTime<Volatility>,
     /// The earliest minute whose row may be wrong.
     dirty_from: i64,
     /// The UTC day of the last row, by number since the epoch: what the day before it came to is known.
@@ -123,8 +124,8 @@ impl Series {
         Self {
             first: 0,
             minutes: VecDeque::new(),
-            quarters: BTreeMap::new(),
-            rows: BTreeMap::new(),
+            quarters: ByTime::default(),
+            rows: ByTime::default(),
             dirty_from: CLEAN,
             day: 0,
             recursion: Recursion::default(),
@@ -144,11 +145,7 @@ impl Series {
         let minute = bar.ts.div_euclid(MINUTE_MS);
         if bar.timeframe == Timeframe::M15 {
             let quarter = minute.div_euclid(QUARTER_MINUTES);
-            if diff > 0 {
-                self.quarters.insert(quarter, Candle::of(bar));
-            } else {
-                self.quarters.remove(&quarter);
-            }
+            self.quarters.set(quarter, (diff > 0).then(|| Candle::of(bar)));
             self.ranges = None;
             self.dirty_from = self.dirty_from.min(minute + QUARTER_MINUTES - 1); // it counts once it is over
             return;
@@ -197,14 +194,10 @@ impl Series {
                 self.day = day;
             }
             let row = self.row(id, minute, settings);
-            let old = match row {
-                Some(row) => self.rows.insert(minute, row),
-                None => self.rows.remove(&minute),
-            };
-            replace(old, row, |row| row, changes);
+            replace(self.rows.set(minute, row), row, |row| row, changes);
         }
-        self.rows = self.rows.split_off(&(end - horizon));
-        self.quarters = self.quarters.split_off(&((end - horizon - DAY_MINUTES) / QUARTER_MINUTES - 2));
+        self.rows.forget_before(end - horizon);
+        self.quarters.forget_before((end - horizon - DAY_MINUTES) / QUARTER_MINUTES - 2);
     }
 
     fn row(&mut self, instrument: InstrumentId, minute: i64, settings: &Settings) -> Option<Volatility> {
@@ -323,7 +316,7 @@ impl Series {
     fn ranges_over(&self, last: i64, count: i64, settings: &Settings) -> Ranges {
         let mut candles = Vec::with_capacity(count as usize);
         for (quarter, candle) in self.quarters.range(last - count + 1..=last) {
-            let close_before = self.quarters.get(&(quarter - 1)).map(|before| before.close);
+            let close_before = self.quarters.get(quarter - 1).map(|before| before.close);
             candles.push((*candle, close_before));
         }
         if (candles.len() as f64) < settings.coverage_min * count as f64 {

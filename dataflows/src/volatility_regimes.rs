@@ -9,6 +9,7 @@ use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
 use timely::dataflow::StreamVec;
 
+use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::model::{Change, Clock, Estimators, InstrumentId, RegimeSpell, Volatility, VolatilityRegime};
 use crate::operators::{KnownAt, NEVER, per_quantum, replace};
@@ -29,7 +30,7 @@ pub fn volatility_regimes<'scope>(
             for (row, _, diff) in rows {
                 match row.regime.zip(row.day).filter(|_| *diff > 0) {
                     Some(said) => drop(spells.recent.insert(row.ts, said)),
-                    None => drop(spells.recent.remove(&row.ts)),
+                    None => drop(spells.recent.remove(row.ts)),
                 }
             }
             spells.report(rows[0].0.instrument, changes);
@@ -41,7 +42,7 @@ pub fn volatility_regimes<'scope>(
 
 /// An instrument's regimes: those that can still be corrected, and the stretch that led to them.
 struct Spells {
-    recent: BTreeMap<i64, (VolatilityRegime, Estimators)>,
+    recent: ByTime<(VolatilityRegime, Estimators)>,
     before: Spell,
     /// The rows that are out and can still change, by onset.
     rows: BTreeMap<i64, RegimeSpell>,
@@ -50,7 +51,7 @@ struct Spells {
 impl Default for Spells {
     fn default() -> Self {
         let before = Spell { since: NEVER, regime: None, from: None, day: None };
-        Self { recent: BTreeMap::new(), before, rows: BTreeMap::new() }
+        Self { recent: ByTime::default(), before, rows: BTreeMap::new() }
     }
 }
 
@@ -82,7 +83,7 @@ impl Spells {
     fn report(&mut self, instrument: InstrumentId, changes: &mut Vec<(RegimeSpell, isize)>) {
         let mut spell = self.before;
         let mut rows = BTreeMap::new();
-        for (&ts, &(regime, day)) in &self.recent {
+        for (ts, &(regime, day)) in self.recent.iter() {
             if let Some(next) = spell.changes(ts, regime, day) {
                 rows.extend(spell.row(instrument, Some(ts)).map(|row| (spell.since, row)));
                 spell = next;
@@ -98,8 +99,8 @@ impl Spells {
 
     /// What can no longer be corrected moves into `before`.
     fn settle(&mut self, horizon_ms: i64) {
-        let Some((&newest, _)) = self.recent.last_key_value() else { return };
-        while let Some((&ts, &(regime, day))) = self.recent.first_key_value() {
+        let Some((newest, _)) = self.recent.last() else { return };
+        while let Some((ts, &(regime, day))) = self.recent.first() {
             if ts >= newest - horizon_ms {
                 break;
             }

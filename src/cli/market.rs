@@ -6,7 +6,7 @@ use crate::app::Pipeline;
 use crate::simulate::{Batches, Settings, Truth};
 
 /// Frames pushed at once.
-const FRAMES_PER_BATCH: usize = 8_192;
+const FRAMES_PER_BATCH: usize = 2_048;
 
 /// A progress bar whose length is the market's minutes.
 pub(super) const PROGRESS: &str = "{bar:40} {percent} % of the market's minutes {eta}";

@@ -32,7 +32,7 @@ pub use source::ParserFactory;
 /// Batches under way to one worker.
 const INPUT_BATCHES_MAX: usize = 4;
 /// Messages under way to the collector.
-const OUTPUT_MESSAGES_MAX: usize = 4_096;
+const OUTPUT_MESSAGES_MAX: usize = 1_024;
 
 /// Building the graph takes milliseconds; after this long the start goes on without waiting.
 const READY_MAX: Duration = Duration::from_secs(10);

@@ -27,6 +27,8 @@ pub type ParserFactory = Arc<dyn Fn(Venue) -> Option<Box<dyn Parser>> + Send + S
 const TICKS_PER_CONTAINER: usize = 512;
 /// Frames read before the graph gets its turn: their ticks stay in the cache until they are summed.
 const FRAMES_PER_CALL: usize = 8_192;
+/// Quanta read before the graph gets its turn. Each under way costs every operator a buffer, however little is in it.
+const QUANTA_PER_CALL: usize = 16;
 
 /// Wakes sleeping workers.
 #[derive(Clone)]
@@ -207,10 +209,16 @@ impl Reading {
     fn go_on(&mut self, at: &mut Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>)) -> bool {
         let Some(mut pages) = self.batch.take() else { return false };
         let batch = Arc::clone(&pages.batch);
-        let end = batch.frames.len().min(pages.next + FRAMES_PER_CALL);
+        let mut end = batch.frames.len().min(pages.next + FRAMES_PER_CALL);
         let mut last_ns = self.parsing.quantum.last_ns(at.known_at());
-        for frame in &batch.frames[pages.next..end] {
+        let mut quanta = 0;
+        for (place, frame) in (pages.next..end).zip(&batch.frames[pages.next..end]) {
             if frame.recv_ns > last_ns {
+                quanta += 1;
+                if quanta > QUANTA_PER_CALL {
+                    end = place;
+                    break;
+                }
                 let quantum_end = self.parsing.quantum.end_of(frame.recv_ns);
                 self.hand_over(at, emit);
                 at.advance(quantum_end);

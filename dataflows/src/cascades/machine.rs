@@ -1,9 +1,8 @@
 //! The machine that steps through the instants at which a trailing sum changes.
 
-use std::collections::BTreeMap;
-
 use super::WINDOWS;
 use super::thresholds::{DayLimits, Limits};
+use crate::by_time::ByTime;
 use crate::config::Cascades;
 use crate::fixed::Notional;
 use crate::liquidations::Sums;
@@ -12,26 +11,24 @@ use crate::operators::NEVER;
 
 /// An instrument's liquidations by event second.
 #[derive(Debug, Default)]
-pub(super) struct Seconds(BTreeMap<i64, Sums>);
+pub(super) struct Seconds(ByTime<Sums>);
 
 impl Seconds {
     pub fn add(&mut self, second: i64, event: &Liquidation) {
-        self.0.entry(second).or_default().merge(&Sums::of(event));
+        self.0.get_or_insert_with(second, Sums::default).merge(&Sums::of(event));
     }
 
     pub fn first(&self) -> Option<i64> {
-        self.0.first_key_value().map(|(&second, _)| second)
+        self.0.first().map(|(second, _)| second)
     }
 
     /// What was liquidated in each second of `from..=to`.
     pub fn totals(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, Notional)> + '_ {
-        self.0.range(from..(to + 1).max(from)).map(|(&second, sums)| (second, sums.total()))
+        self.0.range(from..(to + 1).max(from)).map(|(second, sums)| (second, sums.total()))
     }
 
     pub fn forget_before(&mut self, second: i64) {
-        while self.0.first_key_value().is_some_and(|(&first, _)| first < second) {
-            self.0.pop_first();
-        }
+        self.0.forget_before(second);
     }
 }
 
@@ -79,10 +76,10 @@ const ACTIVE_SECS: i64 = Window::M5.secs();
 impl Machine {
     /// The next second at which something happens: an event; or, up to `now`, five minutes after one, or an episode's end.
     pub fn next_instant(&self, seconds: &Seconds, config: &Cascades, now: i64) -> Option<i64> {
-        let event = seconds.0.range(self.at + 1..).next().map(|(&second, _)| second);
+        let event = seconds.0.range(self.at + 1..).next().map(|(second, _)| second);
         let limit = event.unwrap_or(now).max(now);
         let expiry = if self.open.iter().flatten().any(|episode| episode.is_active) {
-            seconds.0.range(self.at - ACTIVE_SECS + 1..).next().map(|(&second, _)| second + ACTIVE_SECS)
+            seconds.0.range(self.at - ACTIVE_SECS + 1..).next().map(|(second, _)| second + ACTIVE_SECS)
         } else {
             None
         };
@@ -107,7 +104,7 @@ impl Machine {
         self.depart(second - 1, seconds);
         let before = self.trailing; // at the second before
         self.depart(second, seconds);
-        let event = seconds.0.get(&second);
+        let event = seconds.0.get(second);
         if let Some(event) = event {
             self.trailing.iter_mut().for_each(|trailing| trailing.merge(event));
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::returns::{ABSENT, between};
+use crate::by_time::ByTime;
 use crate::fixed::Price;
 use crate::model::{InstrumentId, Instruments, Venue};
 
@@ -29,7 +30,7 @@ pub(super) struct Symbols {
 struct Symbol {
     id: InstrumentId,
     /// Closing prices by bar, of each venue.
-    venues: BTreeMap<Venue, BTreeMap<i64, Price>>,
+    venues: BTreeMap<Venue, ByTime<Price>>,
 }
 
 impl Symbols {
@@ -61,11 +62,7 @@ impl Symbols {
                 found
             }
         }?;
-        let closings = self.symbols[symbol].venues.entry(venue).or_default();
-        match close {
-            Some(close) => closings.insert(bar, close),
-            None => closings.remove(&bar),
-        };
+        self.symbols[symbol].venues.entry(venue).or_default().set(bar, close);
         Some(symbol)
     }
 
@@ -87,7 +84,7 @@ impl Symbols {
 
     /// The symbol's return of a bar.
     pub fn return_of(&self, symbol: usize, bar: i64) -> i32 {
-        let pairs = self.symbols[symbol].venues.values().map(|closings| (closings.get(&(bar - 1)), closings.get(&bar)));
+        let pairs = self.symbols[symbol].venues.values().map(|closings| (closings.get(bar - 1), closings.get(bar)));
         let first = pairs.filter_map(|(before, after)| Some((before?, after?))).next();
         first.map_or(ABSENT, |(before, after)| between(before.to_f64(), after.to_f64()))
     }
@@ -95,9 +92,7 @@ impl Symbols {
     /// Drops closing prices of bars before `bar`.
     pub fn forget_before(&mut self, bar: i64) {
         for closings in self.symbols.iter_mut().flat_map(|symbol| symbol.venues.values_mut()) {
-            while closings.first_key_value().is_some_and(|(&first, _)| first < bar) {
-                closings.pop_first();
-            }
+            closings.forget_before(bar);
         }
     }
 }

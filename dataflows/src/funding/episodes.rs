@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::by_time::ByTime;
 use crate::fixed::Rate;
 use crate::model::{AnomalyKind, FundingAnomaly, InstrumentId};
 use crate::operators::replace;
@@ -16,7 +17,7 @@ pub(crate) struct Episodes {
     instrument: InstrumentId,
     kinds: &'static [AnomalyKind],
     /// By the samples' time, UTC ms. Without a verdict nothing can begin.
-    recent: BTreeMap<i64, (Option<Verdict>, State)>,
+    recent: ByTime<(Option<Verdict>, State)>,
     before: Vec<Going>,
     /// The rows that are out and can still change.
     rows: BTreeMap<(AnomalyKind, i64), FundingAnomaly>,
@@ -28,20 +29,17 @@ type Going = (i8, Option<FundingAnomaly>);
 impl Episodes {
     pub fn new(instrument: InstrumentId, kinds: &'static [AnomalyKind]) -> Self {
         let before = vec![(0, None); kinds.len()];
-        Self { instrument, kinds, recent: BTreeMap::new(), before, rows: BTreeMap::new() }
+        Self { instrument, kinds, recent: ByTime::default(), before, rows: BTreeMap::new() }
     }
 
     /// What is said of the sample at `ts` (UTC ms), if there is one.
     pub fn set(&mut self, ts: i64, said: Option<(Option<Verdict>, State)>) {
-        match said {
-            Some(said) => self.recent.insert(ts, said),
-            None => self.recent.remove(&ts),
-        };
+        self.recent.set(ts, said);
     }
 
     /// Forgets what was said of all samples that can be corrected.
     pub fn clear(&mut self) {
-        self.recent.clear();
+        self.recent = ByTime::default();
     }
 
     /// What the rows should be now, against what they are.
@@ -54,7 +52,7 @@ impl Episodes {
         let mut open = self.before.clone();
         let mut rows = BTreeMap::new();
         let key = |row: &FundingAnomaly| (row.kind, row.onset);
-        for (&ts, said) in &self.recent {
+        for (ts, said) in self.recent.iter() {
             rows.extend(self.step(&mut open, ts, said).into_iter().map(|row| (key(&row), row)));
         }
         rows.extend(open.into_iter().filter_map(|(_, row)| row).map(|row| (key(&row), row)));
@@ -82,7 +80,7 @@ impl Episodes {
 
     /// What was said of samples before `limit` (UTC ms) can no longer change.
     pub fn settle(&mut self, limit: i64) {
-        while self.recent.first_key_value().is_some_and(|(&ts, _)| ts < limit) {
+        while self.recent.first().is_some_and(|(ts, _)| ts < limit) {
             let Some((ts, said)) = self.recent.pop_first() else { break };
             let mut open = std::mem::take(&mut self.before);
             self.step(&mut open, ts, &said); // the rows of what is over are out for good

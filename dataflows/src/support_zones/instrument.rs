@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::by_time::ByTime;
 use crate::config::SupportZones as Settings;
 use crate::fixed::Price;
 use crate::model::{Coverage, InstrumentId, MINUTE_MS, PositionSide, SupportZone, Venue, ZoneTouch};
@@ -24,16 +25,16 @@ pub(super) struct Zones {
     /// By calendar minute: minute k is [60 k, 60 k + 60), and is over where row k + 1 stands.
     marks: Steps<Price>,
     /// Liquidations of the correction horizon, by second.
-    recent: BTreeMap<i64, Second>,
+    recent: ByTime<Second>,
     /// What each minute of the window (and of the horizon before it) added to the sums.
-    minutes: BTreeMap<i64, Minute>,
+    minutes: ByTime<Minute>,
     /// The minute up to which sums, zones and episodes have gone.
     at: i64,
     sums: Sums,
     zones: Vec<Zone>,
     episodes: Episodes,
     /// The rows that are out and can still change.
-    rows: BTreeMap<i64, Vec<SupportZone>>,
+    rows: ByTime<Vec<SupportZone>>,
     /// The earliest minute that something late has changed.
     dirty_from: i64,
     is_due: bool,
@@ -62,13 +63,13 @@ impl Zones {
             reach,
             prices: Prices::default(),
             marks: Steps::default(),
-            recent: BTreeMap::new(),
-            minutes: BTreeMap::new(),
+            recent: ByTime::default(),
+            minutes: ByTime::default(),
             at: NEVER,
             sums: Sums::default(),
             zones: Vec::new(),
             episodes: Episodes::default(),
-            rows: BTreeMap::new(),
+            rows: ByTime::default(),
             dirty_from: i64::MAX,
             is_due: false,
         }
@@ -77,7 +78,7 @@ impl Zones {
     pub fn take(&mut self, input: &Input, settings: &Settings) {
         match *input {
             Input::Event { second, side, notional, coverage, .. } if notional.0 > 0 => {
-                let known = self.recent.entry(second).or_default();
+                let known = self.recent.get_or_insert_with(second, Second::default);
                 let amount = &mut known.amounts[side as usize];
                 *amount = amount.saturating_add(notional.0);
                 known.coverage[coverage as usize] += 1;
@@ -126,7 +127,7 @@ impl Zones {
 
     /// The minute of the next liquidation.
     fn next_event(&self) -> Option<i64> {
-        self.recent.range(self.at.saturating_mul(60).saturating_add(1)..).next().map(|(&second, _)| minute_of(second))
+        self.recent.range(self.at.saturating_mul(60).saturating_add(1)..).next().map(|(second, _)| minute_of(second))
     }
 
     /// Brings the rows up to the minute `closed_to`, and right where something late has changed them.
@@ -136,7 +137,7 @@ impl Zones {
         if dirty_from <= self.at {
             self.go_back(dirty_from - 1, settings, buckets);
         }
-        let mut old_rows = self.rows.split_off(&(self.at + 1));
+        let mut old_rows = self.rows.split_off(self.at + 1);
         while self.at < closed_to {
             if self.is_idle() {
                 let next = self.next_event().map_or(closed_to, |minute| minute - 1).min(closed_to);
@@ -147,7 +148,7 @@ impl Zones {
             }
             self.step(settings, buckets);
             let new = self.rows_now();
-            replace_all(&old_rows.remove(&self.at).unwrap_or_default(), &new, changes);
+            replace_all(&old_rows.remove(self.at).unwrap_or_default(), &new, changes);
             if !new.is_empty() {
                 self.rows.insert(self.at, new);
             }
@@ -190,7 +191,7 @@ impl Zones {
         if is_new {
             self.minutes.insert(self.at, new);
         }
-        let old = self.minutes.get(&(self.at - settings.window_minutes));
+        let old = self.minutes.get(self.at - settings.window_minutes);
         old.inspect(|old| self.sums.apply(old, -1));
         is_new || old.is_some()
     }
@@ -199,7 +200,7 @@ impl Zones {
     fn liquidated(&self, minute: i64, buckets: &Buckets) -> Minute {
         let mut sums: BTreeMap<(PositionSide, u32), i128> = BTreeMap::new();
         let mut coverage = Covered::default();
-        for (&second, known) in self.recent.range(60 * (minute - 1) + 1..=60 * minute) {
+        for (second, known) in self.recent.range(60 * (minute - 1) + 1..=60 * minute) {
             let Some(price) = self.prices.at(second, LOOK_BACK_SECS) else { continue };
             let bucket = buckets.of(price);
             for side in SIDES.into_iter().filter(|&side| known.amounts[side as usize] != 0) {
@@ -233,10 +234,10 @@ impl Zones {
     /// Undoes all minutes after `minute`.
     fn go_back(&mut self, minute: i64, settings: &Settings, buckets: &Buckets) {
         while self.at > minute {
-            if let Some(new) = self.minutes.remove(&self.at) {
+            if let Some(new) = self.minutes.remove(self.at) {
                 self.sums.apply(&new, -1);
             }
-            if let Some(old) = self.minutes.get(&(self.at - settings.window_minutes)) {
+            if let Some(old) = self.minutes.get(self.at - settings.window_minutes) {
                 self.sums.apply(old, 1);
             }
             self.at -= 1;
@@ -262,15 +263,9 @@ impl Zones {
     /// Drops what no accepted event can reach any more.
     fn forget(&mut self, settings: &Settings) {
         let window_before = self.reach - settings.window_minutes;
-        while self.recent.first_key_value().is_some_and(|(&second, _)| second <= 60 * (self.reach - 1)) {
-            self.recent.pop_first();
-        }
-        while self.minutes.first_key_value().is_some_and(|(&minute, _)| minute < window_before) {
-            self.minutes.pop_first();
-        }
-        while self.rows.first_key_value().is_some_and(|(&minute, _)| minute < self.reach) {
-            self.rows.pop_first();
-        }
+        self.recent.forget_before(60 * (self.reach - 1) + 1);
+        self.minutes.forget_before(window_before);
+        self.rows.forget_before(self.reach);
         self.episodes.forget_before(self.reach);
         self.forget_prices(settings);
     }

@@ -61,7 +61,7 @@ impl Visits {
     /// From the minutes in (to − window, to].
     pub fn of(edges: &Edges, prices: &Prices, to: i64, window: i64) -> Self {
         let mut visits = Self::default();
-        for &(minute, range) in prices.ranges(to - window, to) {
+        for (minute, &range) in prices.ranges(to - window, to) {
             visits.step(edges, minute, range);
         }
         visits

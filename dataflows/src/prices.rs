@@ -1,24 +1,21 @@
-//! Last prices by second, for a cascade's price move.
+//! What an instrument was traded at, by second: for a cascade's price move, and for where the market was when a position was liquidated.
 //!
-//! A late liquidation can put an onset at any second inside the correction horizon, so each second's prices are kept for so long:
+//! A late liquidation can ask for any second inside the correction horizon, so each second's prices are kept for so long:
 //! two hours of 500 busy symbols are 3.7 million. The minute at hand is plain; the others are packed, a second in about ten bytes
 //! (differences from the second before, in units of the largest power of ten that all prices share). A late print unpacks its
 //! minute. Whole minutes are answered by their extremes.
 
-use std::collections::BTreeMap;
+use crate::by_time::ByTime;
+use crate::model::PrintOrder;
 
-use crate::model::{Aggregate, PrintOrder};
-
-/// How far before the onset the last trade may lie.
-pub(super) const LOOK_BACK_SECS: i64 = 300;
 const MINUTE_SECS: i64 = 60;
 
 /// Highest, lowest and last price of each second with trades. Fixed point, 12 decimals.
 #[derive(Debug, Default)]
-pub(super) struct Prices {
+pub(crate) struct Prices {
     /// The minute at hand, and its seconds, ascending.
     at_hand: (i64, Vec<Second>),
-    packed: BTreeMap<i64, Packed>,
+    packed: ByTime<Packed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,19 +35,23 @@ struct Packed {
 }
 
 impl Prices {
-    /// Widens a second by what was traded in it; it may come in several parts, in any order.
-    pub fn add(&mut self, second: i64, prints: &Aggregate) {
+    /// Widens a second by what was traded in it; it may come in several parts, in any order. True: its last price is another now.
+    pub fn add(&mut self, second: i64, (low, high): (i64, i64), close: (PrintOrder, i64)) -> bool {
         self.take_up(second.div_euclid(MINUTE_SECS));
         let seconds = &mut self.at_hand.1;
-        let (high, low, close) = (prints.high.0, prints.low.0, (prints.close.0, prints.close.1.0));
         let at = seconds.partition_point(|s| s.second < second);
         match seconds.get_mut(at) {
             Some(known) if known.second == second => {
+                let before = known.close.1;
                 known.high = known.high.max(high);
                 known.low = known.low.min(low);
                 known.close = known.close.max(close);
+                known.close.1 != before
             }
-            _ => seconds.insert(at, Second { second, high, low, close }),
+            _ => {
+                seconds.insert(at, Second { second, high, low, close });
+                true
+            }
         }
     }
 
@@ -64,34 +65,31 @@ impl Prices {
         }
         self.at_hand.0 = minute;
         self.at_hand.1.clear();
-        if let Some(packed) = self.packed.remove(&minute) {
+        if let Some(packed) = self.packed.remove(minute) {
             packed.unpack(minute, |second| self.at_hand.1.push(second));
         }
     }
 
     pub fn forget_before(&mut self, second: i64) {
-        let minute = second.div_euclid(MINUTE_SECS);
-        while self.packed.first_key_value().is_some_and(|(&first, _)| first < minute) {
-            self.packed.pop_first();
-        }
+        self.packed.forget_before(second.div_euclid(MINUTE_SECS));
     }
 
     /// Calls `each` for the seconds of a minute, ascending.
     fn seconds(&self, minute: i64, mut each: impl FnMut(Second)) {
         if minute == self.at_hand.0 {
             self.at_hand.1.iter().copied().for_each(each);
-        } else if let Some(packed) = self.packed.get(&minute) {
+        } else if let Some(packed) = self.packed.get(minute) {
             packed.unpack(minute, &mut each);
         }
     }
 
-    /// The last price at `second`, of the five minutes before it.
-    fn price_at(&self, second: i64) -> Option<i64> {
+    /// The last price up to the end of `second`, traded not longer ago than `look_back_secs`.
+    pub fn at(&self, second: i64, look_back_secs: i64) -> Option<i64> {
         let minute = |second: i64| second.div_euclid(MINUTE_SECS);
-        (minute(second - LOOK_BACK_SECS)..=minute(second)).rev().find_map(|minute| {
+        (minute(second - look_back_secs)..=minute(second)).rev().find_map(|minute| {
             let mut last = None;
             self.seconds(minute, |s| {
-                if s.second <= second && s.second >= second - LOOK_BACK_SECS {
+                if s.second <= second && s.second >= second - look_back_secs {
                     last = Some(s.close.1);
                 }
             });
@@ -99,13 +97,14 @@ impl Prices {
         })
     }
 
-    /// From the last price at `onset` to the price furthest from it up to `last`, basis points, signed.
-    pub fn move_bps(&self, onset: i64, last: i64) -> Option<f64> {
-        let base = self.price_at(onset)?;
+    /// From the last price at `onset` (traded not longer ago than `look_back_secs`) to the price furthest from it up to `last`, basis
+    /// points, signed.
+    pub fn move_bps(&self, onset: i64, last: i64, look_back_secs: i64) -> Option<f64> {
+        let base = self.at(onset, look_back_secs)?;
         let (mut high, mut low) = (base, base);
         let mut widen = |to_high: i64, to_low: i64| (high, low) = (high.max(to_high), low.min(to_low));
         let (first_minute, last_minute) = (onset.div_euclid(MINUTE_SECS), last.div_euclid(MINUTE_SECS));
-        for (_, minute) in self.packed.range(first_minute + 1..last_minute.max(first_minute + 1)) {
+        for (_, minute) in self.packed.range(first_minute + 1..last_minute) {
             widen(minute.high, minute.low);
         }
         let mut open = vec![first_minute, last_minute];
@@ -206,25 +205,13 @@ fn read(bytes: &mut &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fixed::{Notional, Price, Quantity};
 
-    fn prints(order: PrintOrder, high: i64, low: i64, close: i64) -> Aggregate {
-        let (print, nothing) = ((order, Price(close)), Quantity(0));
-        let (high, low) = (Price(high), Price(low));
-        Aggregate {
-            open: print,
-            close: print,
-            high,
-            low,
-            volume: nothing,
-            notional: Notional(0),
-            taker_buy_volume: nothing,
-            trades: 1,
-        }
-    }
+    const LOOK_BACK_SECS: i64 = 300;
 
     proptest! {
         #[test]
@@ -240,7 +227,7 @@ mod tests {
                 p.iter_mut().for_each(|p| *p = (*p / unit * unit).max(unit));
                 p.sort_unstable();
                 let order = (second * 1_000 + ms, sequence, place);
-                prices.add(second, &prints(order, p[2], p[0], p[1]));
+                prices.add(second, (p[0], p[2]), (order, p[1]));
                 let known = plain.entry(second).or_insert(Second { second, high: p[2], low: p[0], close: (order, p[1]) });
                 *known = Second { second, high: known.high.max(p[2]), low: known.low.min(p[0]), close: known.close.max((order, p[1])) };
             }
@@ -255,7 +242,7 @@ mod tests {
                 let furthest = if high - base >= base - low { high } else { low };
                 (furthest - base) as f64 / base as f64 * 1e4
             });
-            prop_assert_eq!(prices.move_bps(onset, onset + length), expected);
+            prop_assert_eq!(prices.move_bps(onset, onset + length, LOOK_BACK_SECS), expected);
         }
     }
 
@@ -266,12 +253,12 @@ mod tests {
         for second in 0..7_500 {
             price += ((second * 7_919) % 41 - 20) * 100_000_000_000;
             let order = (second * 1_000 + (second * 389) % 1_000, (5_000_000_000 + second * 35) as u64, 0);
-            prices.add(second, &prints(order, price + 300_000_000_000, price - 1_700_000_000_000, price));
+            prices.add(second, (price - 1_700_000_000_000, price + 300_000_000_000), (order, price));
         }
         let each = prices.bytes() as f64 / 7_500.0;
         println!("{each:.1} bytes a second, {:.1} MB for two hours of 500 symbols", each * 7_500.0 * 500.0 / 1e6);
         assert!(each < 12.0, "{each}");
         prices.forget_before(7_200);
-        assert_eq!(prices.packed.len(), 4, "minutes 120 to 123; 124 is at hand");
+        assert_eq!(prices.packed.values().count(), 4, "minutes 120 to 123; 124 is at hand");
     }
 }
