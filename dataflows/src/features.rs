@@ -23,7 +23,8 @@ use timely::dataflow::operators::vec::Filter;
 use crate::anchors::anchor_of;
 use crate::by_time::ByTime;
 use crate::config::Config;
-use crate::model::{Bar, Change, Clock, Features, InstrumentId, Real, Timeframe};
+use crate::minutes::Known;
+use crate::model::{Bar, Change, Clock, FEATURES, Features, InstrumentId, Real, Timeframe};
 use crate::operators::{KnownAt, per_quantum, replace};
 use wilder::Wilder;
 
@@ -91,6 +92,9 @@ impl Candle {
     }
 }
 
+/// What a row says.
+type Values = [Known; FEATURES.len()];
+
 /// One instrument's bars of one time frame, numbered since the epoch.
 struct Series {
     timeframe: Timeframe,
@@ -98,7 +102,7 @@ struct Series {
     first: i64,
     candles: VecDeque<Option<Candle>>,
     /// Rows that can still be corrected, by number.
-    rows: ByTime<Features>,
+    rows: ByTime<Values>,
     /// The earliest bar whose row may be wrong.
     dirty_from: i64,
     /// Wilder's recursions up to and with the last bar that was looked at, begun for its anchor.
@@ -155,8 +159,15 @@ impl Series {
     fn make_rows(&mut self, instrument: InstrumentId, changes: &mut Vec<(Features, isize)>) {
         let from = std::mem::replace(&mut self.dirty_from, i64::MAX).max(self.first);
         for number in from..self.end() {
-            let row = self.row(instrument, number);
-            replace(self.rows.set(number, row), row, |row| row, changes);
+            let new = self.values(number);
+            let old = self.rows.set(number, new);
+            let row = |values: Values| Features {
+                instrument,
+                timeframe: self.timeframe,
+                ts: self.opening(number),
+                values: values.map(|value| (!value.0.is_nan()).then_some(Real(value.0))),
+            };
+            replace(old, new, row, changes);
         }
         // A bar that ended before the horizon is not corrected any more.
         let kept = self.number(self.opening(self.end()) - self.horizon_ms) - 1;
@@ -168,7 +179,7 @@ impl Series {
         }
     }
 
-    fn row(&mut self, instrument: InstrumentId, number: i64) -> Option<Features> {
+    fn values(&mut self, number: i64) -> Option<Values> {
         let wilder = self.wilder_at(number);
         let candle = *self.candle(number)?;
         let volatility = self.volatility(number);
@@ -182,8 +193,7 @@ impl Series {
             wilder.adx(),
             (candle.volume > 0.0).then(|| (2.0 * candle.taker_buy_volume - candle.volume) / candle.volume),
         ];
-        let values = values.map(|value| value.filter(|v| v.is_finite()).map(Real));
-        Some(Features { instrument, timeframe: self.timeframe, ts: self.opening(number), values })
+        Some(values.map(|value| value.filter(|v| v.is_finite()).map_or_else(Known::default, Known::of)))
     }
 
     fn log_return(&self, number: i64) -> Option<f64> {

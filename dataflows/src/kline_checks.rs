@@ -14,7 +14,7 @@ use timely::dataflow::operators::vec::Map;
 
 use crate::by_time::ByTime;
 use crate::config::Config;
-use crate::model::{Bar, Change, Clock, InstrumentId, Instruments, Kline, KlineCheck, Timeframe, Venue};
+use crate::model::{Bar, Change, Clock, InstrumentId, Instruments, Kline, KlineCheck, KlineSource, Timeframe, Venue};
 use crate::operators::{KnownAt, Watermarks, per_quantum, replace};
 
 #[derive(Clone)]
@@ -26,8 +26,19 @@ enum Input {
 /// A bar as both know it.
 #[derive(Default)]
 struct Pair {
-    kline: Option<Kline>,
     bar: Option<Bar>,
+    kline: Option<Theirs>,
+}
+
+/// The venue's bar: nearly always it says what ours says, so that isn't kept twice.
+enum Theirs {
+    /// All that it says is as in our bar.
+    Same {
+        ts: i64,
+        source: KlineSource,
+        has: [bool; 3],
+    },
+    Other(Box<Kline>),
 }
 
 /// Of which instrument, which bar.
@@ -60,10 +71,10 @@ pub fn kline_checks<'scope>(
             match item {
                 // A venue that corrects itself: the later statement holds, whatever the order of arrival.
                 Input::Kline(kline) => {
-                    let known = pair.kline.filter(|known| (known.ts, known) > (kline.ts, &kline));
-                    pair.kline = Some(known.unwrap_or(kline));
+                    let known = pair.kline().filter(|known| (known.ts, known) > (kline.ts, &kline));
+                    pair.set(pair.bar, Some(known.unwrap_or(kline)));
                 }
-                Input::Bar((bar, _, diff)) => pair.bar = (diff > 0).then_some(bar),
+                Input::Bar((bar, _, diff)) => pair.set((diff > 0).then_some(bar), pair.kline()),
             }
         }
         watermarks.advance(clocks);
@@ -83,8 +94,40 @@ pub fn kline_checks<'scope>(
 }
 
 impl Pair {
+    fn set(&mut self, bar: Option<Bar>, kline: Option<Kline>) {
+        let is_same = |kline: &Kline| bar.is_some_and(|bar| kline.closed && compare(bar, kline).agrees);
+        let has = |k: &Kline| [k.notional.is_some(), k.taker_buy_volume.is_some(), k.trades.is_some()];
+        self.kline = kline.map(|kline| match is_same(&kline) {
+            true => Theirs::Same { ts: kline.ts, source: kline.source, has: has(&kline) },
+            false => Theirs::Other(Box::new(kline)),
+        });
+        self.bar = bar;
+    }
+
+    fn kline(&self) -> Option<Kline> {
+        match (self.kline.as_ref()?, self.bar) {
+            (Theirs::Other(kline), _) => Some(**kline),
+            (&Theirs::Same { ts, source, has: [notional, taker_buy_volume, trades] }, bar) => bar.map(|bar| Kline {
+                instrument: bar.instrument,
+                timeframe: bar.timeframe,
+                open_ts: bar.ts,
+                ts,
+                closed: true,
+                source,
+                open: bar.open,
+                high: bar.high,
+                low: bar.low,
+                close: bar.close,
+                volume: bar.volume,
+                notional: notional.then_some(bar.notional),
+                taker_buy_volume: taker_buy_volume.then_some(bar.taker_buy_volume),
+                trades: trades.then_some(bar.trades),
+            }),
+        }
+    }
+
     fn row(&self) -> Option<KlineCheck> {
-        self.bar.zip(self.kline.as_ref()).map(|(bar, kline)| compare(bar, kline))
+        self.bar.zip(self.kline()).map(|(bar, kline)| compare(bar, &kline))
     }
 }
 

@@ -134,13 +134,14 @@ struct State {
 struct Minutes {
     venue: Venue,
     buckets: ByTime<Sums>,
-    /// Rows up to this minute are out.
+    /// Rows up to this minute are out. They aren't kept: they follow from the buckets.
     closed_to: i64,
-    /// The rows that are out and can still change.
-    rows: ByTime<[Option<LiquidationWindow>; Window::ALL.len()]>,
-    /// The earliest bucket that changed since rows were last made.
-    dirty_from: i64,
+    /// Minutes whose rows are out and may be wrong, with these rows.
+    dirty: ByTime<Rows>,
 }
+
+/// Of each window.
+type Rows = [Option<LiquidationWindow>; Window::ALL.len()];
 
 impl State {
     fn quantum(&mut self, events: &[Liquidation], clocks: &[Clock], changes: &mut Vec<(LiquidationWindow, isize)>) {
@@ -149,8 +150,7 @@ impl State {
             let minutes = self.by_instrument.entry(event.instrument).or_insert_with(|| Minutes::new(instrument.venue));
             let second = event.ts.div_euclid(SECOND_MS);
             let bucket = (second + 59).div_euclid(60);
-            minutes.buckets.get_or_insert_with(bucket, Sums::default).merge(&Sums::of(event));
-            minutes.dirty_from = minutes.dirty_from.min(bucket);
+            minutes.add(event.instrument, bucket, &Sums::of(event));
             self.at_hand.push(event.instrument);
         }
         self.watermarks.advance(clocks);
@@ -175,30 +175,35 @@ impl State {
 
 impl Minutes {
     fn new(venue: Venue) -> Self {
-        Self { venue, buckets: ByTime::default(), closed_to: NEVER, rows: ByTime::default(), dirty_from: i64::MAX }
+        Self { venue, buckets: ByTime::default(), closed_to: NEVER, dirty: ByTime::default() }
+    }
+
+    fn add(&mut self, id: InstrumentId, bucket: i64, sums: &Sums) {
+        for minute in bucket..=self.closed_to.min(bucket + Window::H4.secs() / 60 - 1) {
+            if !self.dirty.contains(minute) {
+                self.dirty.insert(minute, self.rows(id, minute));
+            }
+        }
+        self.buckets.get_or_insert_with(bucket, Sums::default).merge(sums);
     }
 
     fn make_rows(&mut self, id: InstrumentId, closed_to: i64, horizon: i64, changes: &mut Vec<(LiquidationWindow, isize)>) {
-        let (Some((first, _)), Some((last, _))) = (self.buckets.first(), self.buckets.last()) else {
-            return;
-        };
-        let from = self.dirty_from.min(self.closed_to + 1).max(first);
-        if from <= closed_to {
-            // Later windows are empty, however long the silence.
-            for minute in from..=closed_to.min(last + Window::H4.secs() / 60) {
-                let new = Window::ALL.map(|window| self.row(id, window, minute));
-                let old = self.rows.insert(minute, new).unwrap_or_default();
-                for (old, new) in old.into_iter().zip(new) {
-                    replace(old, new, |row| row, changes);
-                }
-            }
-            self.dirty_from = i64::MAX;
+        for (minute, old) in std::mem::take(&mut self.dirty).iter() {
+            replace_all(*old, self.rows(id, minute), changes);
+        }
+        let (Some((first, _)), Some((last, _))) = (self.buckets.first(), self.buckets.last()) else { return };
+        // Later windows are empty, however long the silence.
+        for minute in (self.closed_to + 1).max(first)..=closed_to.min(last + Window::H4.secs() / 60) {
+            replace_all(Rows::default(), self.rows(id, minute), changes);
         }
         if closed_to > self.closed_to {
             self.closed_to = closed_to;
-            self.rows.forget_before(closed_to - horizon);
             self.buckets.forget_before(closed_to - horizon - Window::H4.secs() / 60);
         }
+    }
+
+    fn rows(&self, id: InstrumentId, minute: i64) -> Rows {
+        Window::ALL.map(|window| self.row(id, window, minute))
     }
 
     fn row(&self, instrument: InstrumentId, window: Window, minute: i64) -> Option<LiquidationWindow> {
@@ -217,4 +222,8 @@ impl Minutes {
             coverage: sums.coverage(),
         })
     }
+}
+
+fn replace_all(old: Rows, new: Rows, changes: &mut Vec<(LiquidationWindow, isize)>) {
+    old.into_iter().zip(new).for_each(|(old, new)| replace(old, new, |row| row, changes));
 }

@@ -46,6 +46,8 @@ impl<T: Copy + Default + PartialEq> Minutes<T> {
         if minute < self.end() - self.keep {
             return None;
         }
+        let (before, after) = (self.first - minute, minute + 1 - self.end());
+        self.make_room(before.max(after).max(0));
         while minute < self.first {
             self.values.push_front(T::default());
             self.first -= 1;
@@ -59,6 +61,37 @@ impl<T: Copy + Default + PartialEq> Minutes<T> {
         }
         let at = usize::try_from(minute - self.first).ok()?;
         self.values.get_mut(at)
+    }
+
+    /// For `more` values. Grows by a quarter instead of doubling: thousands of these are kept for months.
+    fn make_room(&mut self, more: i64) {
+        let more = usize::try_from(more).unwrap_or(0);
+        if self.values.len() + more > self.values.capacity() {
+            self.values.reserve_exact(more.max(self.values.len() / 4 + 2));
+        }
+    }
+}
+
+/// A number that may be absent, in eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known(pub f64);
+
+impl Known {
+    /// Nothing, where it is NaN.
+    pub fn of(value: f64) -> Self {
+        if value.is_nan() { Self::default() } else { Self(value) }
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self(f64::NAN)
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
     }
 }
 

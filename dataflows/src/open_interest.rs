@@ -12,7 +12,7 @@ use timely::dataflow::operators::vec::{Filter, Map};
 use crate::by_time::ByTime;
 use crate::config::{Config, OpenInterest as Settings};
 use crate::fixed::Price;
-use crate::minutes::Minutes;
+use crate::minutes::{Known, Minutes};
 use crate::model::{Bar, Clock, InstrumentId, InterestChanges, MINUTE_MS, OpenInterestRow, Quadrant, Real, Timeframe};
 use crate::operators::{KnownAt, NEVER, per_quantum, replace};
 use crate::quotes::{InterestSample, KNOWN_MINUTES};
@@ -57,7 +57,7 @@ pub fn open_interest<'scope>(
                 if input.order().2.div_euclid(MINUTE_MS) - series.dirty_from > horizon_minutes {
                     series.make_rows(id, &settings, horizon_minutes, changes);
                 }
-                series.apply(input);
+                series.apply(id, input, &settings);
             }
             series.make_rows(id, &settings, horizon_minutes, changes);
         }
@@ -68,13 +68,16 @@ pub fn open_interest<'scope>(
 /// One instrument's open interest and prices.
 struct Series {
     /// Base units by minute, of a day.
-    base: Minutes<Option<Real>>,
+    base: Minutes<Known>,
     /// Samples by minute, of the time in which rows can change and the hour before it.
     samples: ByTime<InterestSample>,
     /// Closes of 1m bars, of the same time.
     closes: ByTime<Price>,
-    rows: ByTime<OpenInterestRow>,
+    /// Minutes whose rows are out and may be wrong, with these rows. Others aren't kept: they follow from the samples.
+    dirty: ByTime<Option<OpenInterestRow>>,
     dirty_from: i64,
+    /// The newest minute whose row is out.
+    told_to: i64,
     /// Rows before it are out for good.
     kept_from: i64,
 }
@@ -87,46 +90,54 @@ impl Series {
             base: Minutes::new(DAY_MINUTES + KNOWN_MINUTES + horizon_minutes + 2),
             samples: ByTime::default(),
             closes: ByTime::default(),
-            rows: ByTime::default(),
+            dirty: ByTime::default(),
             dirty_from: CLEAN,
+            told_to: NEVER,
             kept_from: NEVER,
         }
     }
 
-    fn apply(&mut self, input: &Input) {
-        let minute = match input {
+    fn apply(&mut self, id: InstrumentId, input: &Input, settings: &Settings) {
+        let minute = input.order().2.div_euclid(MINUTE_MS);
+        self.touch(id, minute, settings);
+        match input {
             Input::Interest(sample, diff) => {
-                let minute = sample.ts.div_euclid(MINUTE_MS);
                 let sample = (*diff > 0).then_some(*sample);
                 if let Some(slot) = self.base.slot(minute) {
-                    *slot = sample.map(|sample| Real(sample.base.to_f64()));
+                    *slot = sample.map_or_else(Known::default, |sample| Known::of(sample.base.to_f64()));
                 }
                 self.samples.set(minute, sample);
-                minute
             }
-            Input::Bar(bar, diff) => {
-                let minute = bar.ts.div_euclid(MINUTE_MS);
-                self.closes.set(minute, (*diff > 0).then_some(bar.close));
-                minute
-            }
-        };
+            Input::Bar(bar, diff) => drop(self.closes.set(minute, (*diff > 0).then_some(bar.close))),
+        }
         self.dirty_from = self.dirty_from.min(minute);
     }
 
-    fn make_rows(&mut self, id: InstrumentId, settings: &Settings, horizon: i64, changes: &mut Vec<(OpenInterestRow, isize)>) {
-        let from = std::mem::replace(&mut self.dirty_from, CLEAN).max(self.kept_from);
-        let gone: Vec<i64> =
-            self.rows.range(from..).map(|(minute, _)| minute).filter(|&minute| !self.samples.contains(minute)).collect();
-        changes.extend(gone.into_iter().filter_map(|minute| self.rows.remove(minute)).map(|row| (row, -1)));
-        let minutes: Vec<i64> = self.samples.range(from..).map(|(minute, _)| minute).collect();
-        for minute in minutes {
-            let Some(row) = self.row(id, minute, settings) else { continue };
-            replace(self.rows.insert(minute, row), Some(row), |row| row, changes);
+    /// `minute` is about to change, and with it all that look back to it: keeps what was said of them.
+    fn touch(&mut self, id: InstrumentId, minute: i64, settings: &Settings) {
+        let from = minute.max(self.kept_from);
+        if from > self.told_to {
+            return; // the usual case: nothing has been said yet
         }
+        let told = self.samples.range(from..=self.told_to).map(|(minute, _)| minute).chain([from]);
+        let minutes: Vec<i64> = told.filter(|&minute| !self.dirty.contains(minute)).collect();
+        for minute in minutes {
+            self.dirty.insert(minute, self.row(id, minute, settings));
+        }
+    }
+
+    fn make_rows(&mut self, id: InstrumentId, settings: &Settings, horizon: i64, changes: &mut Vec<(OpenInterestRow, isize)>) {
+        self.dirty_from = CLEAN;
+        for (minute, old) in std::mem::take(&mut self.dirty).iter() {
+            replace(*old, self.row(id, minute, settings), |row| row, changes);
+        }
+        for (minute, _) in self.samples.range((self.told_to + 1).max(self.kept_from)..) {
+            replace(None, self.row(id, minute, settings), |row| row, changes);
+        }
+        self.told_to = self.samples.last().map_or(self.told_to, |(newest, _)| newest.max(self.told_to));
         let newest = self.samples.last().map(|(minute, _)| minute).max(self.closes.last().map(|(minute, _)| minute));
         let Some(limit) = newest.map(|newest| newest - horizon) else { return };
         self.kept_from = limit;
-        self.rows.forget_before(limit);
         self.samples.forget_before(limit - 60 - KNOWN_MINUTES);
         self.closes.forget_before(limit - 60 - 2 * KNOWN_MINUTES);
     }
@@ -135,7 +146,7 @@ impl Series {
         let sample = self.samples.get(minute)?;
         let now = sample.base.to_f64();
         let against = |minutes: i64| {
-            let before = self.base.last_in(minute - minutes - KNOWN_MINUTES + 1, minute - minutes).flatten()?;
+            let before = self.base.last_in(minute - minutes - KNOWN_MINUTES + 1, minute - minutes)?;
             (before.0 > 0.0).then(|| change(before.0, now))
         };
         let changes = InterestChanges { m5: against(5), h1: against(60), h24: against(DAY_MINUTES) };

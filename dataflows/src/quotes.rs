@@ -131,11 +131,11 @@ struct Quoted {
     /// The venue's order, the rate, the interval that the message states.
     settled: ByTime<(u64, Rate, Option<u8>)>,
     settled_rows: ByTime<RateSample>,
-    rows: ByTime<Samples>,
+    /// The rows of minutes before it are out. They aren't kept: they follow from what was observed.
     closed_to: i64,
-    /// Minutes whose rows may be wrong: from the first to before the second.
-    dirty: (i64, i64),
-    /// The same of settlements.
+    /// Minutes whose rows are out and may be wrong, with these rows.
+    dirty: ByTime<Samples>,
+    /// Settlements whose rows may be wrong: those of minutes from the first to before the second.
     settled_dirty: (i64, i64),
 }
 
@@ -198,15 +198,14 @@ impl Quoted {
             base: Steps::default(),
             settled: ByTime::default(),
             settled_rows: ByTime::default(),
-            rows: ByTime::default(),
             closed_to: NEVER,
-            dirty: CLEAN,
+            dirty: ByTime::default(),
             settled_dirty: CLEAN,
         }
     }
 
     fn is_clean(&self) -> bool {
-        self.dirty == CLEAN && self.settled_dirty == CLEAN
+        self.dirty.is_empty() && self.settled_dirty == CLEAN
     }
 
     fn observe(&mut self, tick: &Tick) {
@@ -223,41 +222,50 @@ impl Quoted {
             }
             Tick::Mark(mark) => {
                 if let Some(price) = mark.mark {
-                    self.mark.observe(minute, (mark.ts, mark.order), price);
                     self.touch(minute, self.mark.next_after(minute));
+                    self.mark.observe(minute, (mark.ts, mark.order), price);
                 }
                 if let Some(price) = mark.index {
-                    self.index.observe(minute, (mark.ts, mark.order), price);
                     self.touch(minute, self.index.next_after(minute));
+                    self.index.observe(minute, (mark.ts, mark.order), price);
                 }
             }
             Tick::Funding(funding) => {
                 let at = (funding.ts, funding.order);
                 if let Some(rate) = funding.rate {
-                    self.rate.observe(minute, at, rate);
                     self.touch(minute, self.rate.next_after(minute));
+                    self.rate.observe(minute, at, rate);
                 }
                 if let Some(hours) = funding.interval_hours.filter(|&hours| hours > 0) {
-                    self.interval.observe(minute, at, hours);
                     let next = self.interval.next_after(minute);
                     self.touch(minute, next);
+                    self.interval.observe(minute, at, hours);
                     // The first statement holds for the settlements before it too.
                     let from = if self.interval.at(minute - 1).is_some() { minute } else { i64::MIN };
                     widen(&mut self.settled_dirty, from, next);
                 }
             }
             Tick::OpenInterest(interest) => {
-                self.base.observe(minute, (interest.ts, interest.order), interest.base);
                 self.touch(minute, self.base.next_after(minute));
+                self.base.observe(minute, (interest.ts, interest.order), interest.base);
             }
             Tick::Trade(_) | Tick::Liquidation(_) | Tick::Kline(_) => return, // not quotes
         }
-        self.heard.insert(minute, ());
         self.touch(minute, Some(minute + 1));
+        self.heard.insert(minute, ());
     }
 
+    /// The minutes from `from` to before `until` (`None`: all that follow) are about to change: keeps what was said of them.
     fn touch(&mut self, from: i64, until: Option<i64>) {
-        widen(&mut self.dirty, from, until);
+        let until = until.unwrap_or(i64::MAX).min(self.closed_to);
+        if from >= until {
+            return; // the usual case: nothing has been said yet
+        }
+        let heard = self.heard.range(from..until).map(|(minute, ())| minute);
+        let minutes: Vec<i64> = heard.chain([from]).filter(|&minute| !self.dirty.contains(minute)).collect();
+        for minute in minutes {
+            self.dirty.insert(minute, self.samples(minute));
+        }
     }
 
     /// What the samples should be, with all minutes before `closed_to` closed, against what they are.
@@ -267,21 +275,21 @@ impl Quoted {
     }
 
     fn make_rows(&mut self, closed_to: i64, changes: &mut Vec<(Row, isize)>) {
-        if self.dirty == CLEAN && closed_to <= self.closed_to {
-            return;
-        }
-        let corrected = self.heard.range(self.dirty.0..self.dirty.1.min(self.closed_to).max(self.dirty.0));
-        let closing = self.heard.range(self.closed_to..closed_to.max(self.closed_to));
-        let minutes: Vec<i64> = corrected.chain(closing).map(|(minute, ())| minute).collect();
-        for minute in minutes {
-            let new = (self.rate(minute), self.interest(minute), self.basis(minute));
-            let old = self.rows.insert(minute, new).unwrap_or_default();
+        let corrected = std::mem::take(&mut self.dirty);
+        let corrected = corrected.iter().map(|(minute, old)| (minute, *old));
+        let closing = self.heard.range(self.closed_to..closed_to).map(|(minute, ())| (minute, Samples::default()));
+        for (minute, old) in corrected.chain(closing) {
+            let new = self.samples(minute);
             replace(old.0, new.0, Row::Rate, changes);
             replace(old.1, new.1, Row::Interest, changes);
             replace(old.2, new.2, Row::Basis, changes);
         }
         self.closed_to = self.closed_to.max(closed_to);
-        self.dirty = CLEAN;
+    }
+
+    fn samples(&self, minute: i64) -> Samples {
+        let is_heard = self.heard.contains(minute);
+        if is_heard { (self.rate(minute), self.interest(minute), self.basis(minute)) } else { Samples::default() }
     }
 
     fn rate(&self, minute: i64) -> Option<RateSample> {
@@ -332,7 +340,6 @@ impl Quoted {
             return; // a few at a time
         }
         self.heard.forget_before(limit);
-        self.rows.forget_before(limit);
         self.mark.forget_before(limit);
         self.index.forget_before(limit);
         self.rate.forget_before(limit);

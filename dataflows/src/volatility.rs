@@ -171,6 +171,9 @@ impl Series {
             self.minutes.clear(); // silent for days: nothing else of it counts any more
             self.first = minute;
         }
+        if self.minutes.len() == self.minutes.capacity() {
+            self.minutes.reserve_exact(self.minutes.len() / 4 + 2); // not twice as much: thousands of these are kept for months
+        }
         while minute < self.first && self.first + self.minutes.len() as i64 - minute <= KEEP_MINUTES {
             self.minutes.push_front(ABSENT);
             self.first -= 1;

@@ -41,10 +41,11 @@ pub struct Announcer {
 }
 
 /// What was last sent of an alert.
-#[derive(Clone)]
-struct Told {
-    event: Event,
-    known_at: u64,
+enum Told {
+    /// It goes on.
+    Firing(Box<Event>),
+    /// It is over, as became known then.
+    Over(u64),
 }
 
 impl Announcer {
@@ -92,30 +93,32 @@ impl Announcer {
     /// What begins is told, what grows graver is told again under the same id, what is over is resolved. What was over before we knew
     /// of it is history: it is kept, not told.
     fn news(&mut self, event: &Event, diff: isize, known_at: u64) -> Option<Event> {
-        let told = self.told.get(&event.id);
         let is_news = diff > 0
-            && match (told, event.status) {
+            && match (self.told.get(&event.id), event.status) {
                 (None, status) => status == Status::Firing,
-                (Some(told), Status::Firing) => told.event.status == Status::Firing && event.severity > told.event.severity,
-                (Some(told), Status::Resolved) => told.event.status == Status::Firing,
+                (Some(Told::Firing(told)), Status::Firing) => event.severity > told.severity,
+                (Some(Told::Firing(_)), Status::Resolved) => true,
+                (Some(Told::Over(_)), _) => false,
             };
         if is_news {
-            self.told.insert(event.id.clone(), Told { event: event.clone(), known_at });
+            let is_over = event.status == Status::Resolved;
+            let told = if is_over { Told::Over(known_at) } else { Told::Firing(Box::new(event.clone())) };
+            self.told.insert(event.id.clone(), told);
         }
         is_news.then(|| event.clone())
     }
 
     /// A correction took an episode back altogether.
     fn taken_back(&mut self, id: &str, known_at: u64) -> Option<Event> {
-        let told = self.told.remove(id).filter(|told| told.event.status == Status::Firing)?;
+        let Some(Told::Firing(event)) = self.told.remove(id) else { return None };
         let known_at = i64::try_from(known_at).unwrap_or(i64::MAX);
-        Some(told.event.resolved(known_at, known_at))
+        Some(event.resolved(known_at, known_at))
     }
 
     fn forget(&mut self, known_at: u64) {
         if known_at >= self.forgotten_at + REMEMBERED_MS / 6 {
             self.forgotten_at = known_at;
-            self.told.retain(|_, told| told.event.status == Status::Firing || told.known_at + REMEMBERED_MS > known_at);
+            self.told.retain(|_, told| !matches!(told, Told::Over(at) if *at + REMEMBERED_MS <= known_at));
         }
     }
 }

@@ -16,8 +16,8 @@ use super::scores::Verdict;
 pub(crate) struct Episodes {
     instrument: InstrumentId,
     kinds: &'static [AnomalyKind],
-    /// By the samples' time, UTC ms. Without a verdict nothing can begin.
-    recent: ByTime<(Option<Verdict>, State)>,
+    /// By the samples' time, UTC ms. Without a verdict nothing can begin; where nothing holds none is needed.
+    recent: ByTime<(Option<Box<Verdict>>, State)>,
     before: Vec<Going>,
     /// The rows that are out and can still change.
     rows: BTreeMap<(AnomalyKind, i64), FundingAnomaly>,
@@ -34,7 +34,12 @@ impl Episodes {
 
     /// What is said of the sample at `ts` (UTC ms), if there is one.
     pub fn set(&mut self, ts: i64, said: Option<(Option<Verdict>, State)>) {
-        self.recent.set(ts, said);
+        let kinds = self.kinds;
+        let boxed = |(verdict, state): (Option<Verdict>, State)| {
+            let holds = kinds.iter().any(|&kind| mark(kind, &state) != 0);
+            (verdict.filter(|_| holds).map(Box::new), state)
+        };
+        self.recent.set(ts, said.map(boxed));
     }
 
     /// Forgets what was said of all samples that can be corrected.
@@ -64,7 +69,7 @@ impl Episodes {
     }
 
     /// Goes over the sample at `ts`; returns the episodes that are over with it.
-    fn step(&self, open: &mut [Going], ts: i64, (verdict, state): &(Option<Verdict>, State)) -> Vec<FundingAnomaly> {
+    fn step(&self, open: &mut [Going], ts: i64, (verdict, state): &(Option<Box<Verdict>>, State)) -> Vec<FundingAnomaly> {
         let mut ended = Vec::new();
         for (&kind, slot) in self.kinds.iter().zip(open) {
             let now = mark(kind, state);

@@ -17,7 +17,7 @@ const LOOK_BACK_MINUTES: i64 = 15;
 
 pub(crate) struct Series {
     /// Per 8 h.
-    rates: Minutes<Option<i64>>,
+    rates: Minutes<Rate>,
     horizon_minutes: i64,
     signs: Minutes<Signs>,
     hours: Minutes<Sums>,
@@ -31,6 +31,24 @@ pub(crate) struct Series {
 }
 
 const CLEAN: i64 = i64::MAX;
+
+/// A rate that may be absent, in eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rate(i64);
+
+const ABSENT: i64 = i64::MIN;
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self(ABSENT)
+    }
+}
+
+impl Rate {
+    fn known(self) -> Option<i64> {
+        (self.0 != ABSENT).then_some(self.0)
+    }
+}
 
 /// What is to be said of a minute, if there is a sample.
 pub(crate) type Said = (i64, Option<(Verdict, State)>);
@@ -54,7 +72,7 @@ impl Series {
     /// The value of `minute`, or that there is none.
     pub fn set(&mut self, minute: i64, rate: Option<i64>) {
         let Some(slot) = self.rates.slot(minute) else { return }; // beyond all horizons
-        let old = std::mem::replace(slot, rate);
+        let old = std::mem::replace(slot, Rate(rate.unwrap_or(ABSENT))).known();
         if old == rate {
             return;
         }
@@ -94,10 +112,10 @@ impl Series {
     }
 
     fn judge_minute(&mut self, minute: i64, settings: &Settings) -> Option<(Verdict, State)> {
-        let rate = self.rates.get(minute).flatten();
+        let rate = self.rates.get(minute).and_then(Rate::known);
         let verdict = rate.map(|rate| {
             self.move_day(minute);
-            let hour_ago = self.rates.last_in(minute - 60 - LOOK_BACK_MINUTES + 1, minute - 60).flatten();
+            let hour_ago = self.rates.last_in(minute - 60 - LOOK_BACK_MINUTES + 1, minute - 60).and_then(Rate::known);
             self.make_month(minute.div_euclid(60), settings);
             let month = self.month.as_ref().and_then(|(_, month)| month.as_ref());
             Verdict::of(&Sample { rate, day: (&self.day.1, settings.minutes_min), month, hour_ago }, settings)
@@ -123,13 +141,13 @@ impl Series {
         if !(0..DAY_MINUTES).contains(&moves) || *at - DAY_MINUTES < self.rates.first() {
             (*at, *sums) = (minute, Sums::default());
             for earlier in (minute - DAY_MINUTES).max(self.rates.first())..minute {
-                self.rates.get(earlier).flatten().inspect(|&rate| sums.add(rate));
+                self.rates.get(earlier).and_then(Rate::known).inspect(|&rate| sums.add(rate));
             }
             return;
         }
         for next in *at..minute {
-            self.rates.get(next).flatten().inspect(|&rate| sums.add(rate));
-            self.rates.get(next - DAY_MINUTES).flatten().inspect(|&rate| sums.remove(rate));
+            self.rates.get(next).and_then(Rate::known).inspect(|&rate| sums.add(rate));
+            self.rates.get(next - DAY_MINUTES).and_then(Rate::known).inspect(|&rate| sums.remove(rate));
         }
         *at = minute;
     }

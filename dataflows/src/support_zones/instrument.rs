@@ -1,6 +1,7 @@
 //! One instrument's window, which goes forward minute by minute, and back when something late came.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::by_time::ByTime;
 use crate::config::SupportZones as Settings;
@@ -13,7 +14,7 @@ use super::buckets::Buckets;
 use super::episodes::Episodes;
 use super::prices::Prices;
 use super::sums::{Covered, Minute, Run, Sums};
-use super::visits::{Edges, Visits};
+use super::visits::{Edges, Visits, distance_bps};
 use super::{Input, LOOK_BACK_SECS, REFERENCE_MINUTES, Row, SIDES, minute_of};
 
 pub(super) struct Zones {
@@ -34,10 +35,17 @@ pub(super) struct Zones {
     zones: Vec<Zone>,
     episodes: Episodes,
     /// The rows that are out and can still change.
-    rows: ByTime<Vec<SupportZone>>,
+    rows: ByTime<Said>,
     /// The earliest minute that something late has changed.
     dirty_from: i64,
     is_due: bool,
+}
+
+/// A minute's rows. Often only the distance differs from those of the minute before, so the rest is shared.
+struct Said {
+    /// Of the minute that first said them.
+    zones: Rc<[SupportZone]>,
+    reference: i64,
 }
 
 #[derive(Default)]
@@ -148,13 +156,12 @@ impl Zones {
             }
             self.step(settings, buckets);
             let new = self.rows_now();
-            replace_all(&old_rows.remove(self.at).unwrap_or_default(), &new, changes);
-            if !new.is_empty() {
-                self.rows.insert(self.at, new);
-            }
+            let rows_of = |said: Option<&Said>| said.map(|said| said.rows(self.at)).unwrap_or_default();
+            replace_all(&rows_of(old_rows.remove(self.at).as_ref()), &rows_of(new.as_ref()), changes);
+            self.rows.set(self.at, new);
         }
-        for old in old_rows.values() {
-            replace_all(old, &[], changes);
+        for (minute, old) in old_rows.iter() {
+            replace_all(&old.rows(minute), &[], changes);
         }
         self.episodes.report(|touch, diff| changes.push((Row::Touch(touch), diff)));
         self.forget(settings);
@@ -247,10 +254,14 @@ impl Zones {
         self.find_zones(settings, buckets);
     }
 
-    fn rows_now(&self) -> Vec<SupportZone> {
-        let Some(reference) = self.reference() else { return Vec::new() };
+    fn rows_now(&self) -> Option<Said> {
+        let reference = self.reference().filter(|_| !self.zones.is_empty())?;
         let coverage = self.sums.coverage();
-        self.zones.iter().map(|zone| zone.row(self.id, self.at, reference, coverage)).collect()
+        let rows = || self.zones.iter().map(|zone| zone.row(self.id, self.at, reference, coverage));
+        let is_same = |said: &Said| said.rows_at(self.at, reference).eq(rows());
+        let before = self.rows.last().map(|(_, said)| said).filter(|said| is_same(said));
+        let zones = before.map_or_else(|| rows().collect(), |said| Rc::clone(&said.zones));
+        Some(Said { zones, reference })
     }
 
     /// The mark price, else the last trade's, by the end of the minute.
@@ -276,6 +287,20 @@ impl Zones {
     }
 }
 
+impl Said {
+    fn rows(&self, minute: i64) -> Vec<SupportZone> {
+        self.rows_at(minute, self.reference).collect()
+    }
+
+    fn rows_at(&self, minute: i64, reference: i64) -> impl Iterator<Item = SupportZone> {
+        let at = move |zone: &SupportZone| {
+            let distance_bps = distance_bps(zone.price_low.0, zone.price_high.0, reference);
+            SupportZone { ts: minute * MINUTE_MS, distance_bps, ..*zone }
+        };
+        self.zones.iter().map(at)
+    }
+}
+
 impl Zone {
     fn row(&self, instrument: InstrumentId, minute: i64, reference: i64, coverage: Coverage) -> SupportZone {
         SupportZone {
@@ -286,7 +311,7 @@ impl Zone {
             price_low: Price(self.edges.low),
             price_high: Price(self.edges.high),
             notional: self.run.notional,
-            distance_bps: self.edges.distance_bps(reference),
+            distance_bps: distance_bps(self.edges.low, self.edges.high, reference),
             touches: self.visits.touches(),
             coverage,
         }

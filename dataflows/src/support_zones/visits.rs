@@ -37,15 +37,15 @@ impl Edges {
         range.high >= self.low && range.low < self.high
     }
 
-    /// From `reference` to the nearest edge, basis points of it.
-    pub fn distance_bps(&self, reference: i64) -> Real {
-        let nearest = reference.clamp(self.low, self.high);
-        Real((nearest - reference) as f64 / reference as f64 * 1e4)
-    }
-
     pub fn is_left(&self, range: Range) -> bool {
         range.high <= self.away_below || range.low >= self.away_above
     }
+}
+
+/// From `reference` to the nearest edge, basis points of it.
+pub(super) fn distance_bps(low: i64, high: i64, reference: i64) -> Real {
+    let nearest = reference.clamp(low, high);
+    Real((nearest - reference) as f64 / reference as f64 * 1e4)
 }
 
 /// The visits of a window that slides by minutes.

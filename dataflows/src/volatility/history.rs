@@ -13,7 +13,7 @@
 //! Limits: 24 h levels an hour apart are nearly the same number, so 90 days are some 90 independent ones, and a quantile of 0.98 rests on the worst two days.
 
 use crate::config::Volatility as Settings;
-use crate::minutes::Minutes;
+use crate::minutes::{Known, Minutes};
 use crate::model::Real;
 
 const DAY_HOURS: i64 = 24;
@@ -116,25 +116,9 @@ fn slope(pairs: &[(f64, f64)]) -> Option<f64> {
     (xx > 0.0).then(|| xy / xx)
 }
 
-/// A finite number, or NaN for none: half the size of an `Option`.
-#[derive(Clone, Copy)]
-struct Known(f64);
-
-impl Default for Known {
-    fn default() -> Self {
-        Self(f64::NAN)
-    }
-}
-
-impl PartialEq for Known {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.to_bits() == other.0.to_bits()
-    }
-}
-
 /// Sets a value. True: it was another.
 fn set(values: &mut Minutes<Known>, at: i64, value: f64) -> bool {
-    let value = if value.is_nan() { Known::default() } else { Known(value) };
+    let value = Known::of(value);
     values.slot(at).is_some_and(|slot| std::mem::replace(slot, value) != value)
 }
 
