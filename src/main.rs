@@ -6,7 +6,7 @@ use clap::Parser;
 use regimeflow::cli::{self, Cli, EX_USAGE};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     if let Some(code) = regimeflow::store::embedded::engine_child_main(std::env::args_os().skip(1)) {
