@@ -10,6 +10,13 @@
 //! `status` is `candidate`, `active` or `retired`; `active_from` (UTC ms, 0 if left out) is the opening of the first bar for which it
 //! holds. Entries are never taken out, only added: going back to an older version is a new entry of that version, so that a
 //! replay says of each bar what was said of it live. A file that no entry names is not read.
+//!
+//! [`shelf`] writes (two processes at once lose nothing), [`promotion`] decides which version speaks, [`standing`] sums up. An entry that training made
+//! holds its figures (`evaluation`), which promotion is decided by.
+
+pub mod promotion;
+pub mod shelf;
+pub mod standing;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -48,6 +55,66 @@ pub struct Entry {
     /// Of bars that open from here on, UTC ms.
     #[serde(default)]
     pub active_from: i64,
+    /// How good it is, where training made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
+}
+
+/// A model's figures, in the features' own units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Bars that it was fitted to.
+    pub bars: u64,
+    /// K.
+    pub states: u32,
+    /// `diagonal`, `full` or `tied`.
+    pub covariance: String,
+    /// `gaussian` or `t`.
+    pub emissions: String,
+    /// What it reads.
+    pub features: Vec<String>,
+    /// The first training bar's opening, UTC ms.
+    pub trained_from: i64,
+    /// The last one's.
+    pub trained_to: i64,
+    /// Of the training bars.
+    pub log_likelihood: f64,
+    /// Schwarz's criterion of them.
+    pub bic: f64,
+    /// Bars that were held out for the figures that follow, which are of a model fitted to the bars before them.
+    pub oos_bars: u64,
+    /// log p(bar | bars before), nats.
+    pub oos_log_likelihood_per_bar: f64,
+    /// Changes of the decided state.
+    pub oos_switches: u64,
+    /// The same, a year of 365 days.
+    pub switches_per_year: f64,
+    /// Labels of the states.
+    pub labels: Vec<String>,
+    /// Beside the model that was active when it was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Against>,
+}
+
+/// Two models on the same bars, which neither was fitted to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Against {
+    /// The other: `btc-4h.v3`.
+    pub model: String,
+    /// Bars.
+    pub bars: u64,
+    /// The other's log-likelihood per bar, nats.
+    pub log_likelihood_per_bar: f64,
+    /// This one's (fitted to the bars before the held-out ones).
+    pub own_log_likelihood_per_bar: f64,
+}
+
+impl Entry {
+    /// Its model.
+    #[must_use]
+    pub fn id(&self) -> ModelId {
+        ModelId { name: self.model.as_str().into(), version: self.version }
+    }
 }
 
 /// The path of a model's file.
@@ -62,8 +129,7 @@ pub fn path_of(dir: &Path, id: &ModelId) -> PathBuf {
 /// If `models.json` or a model that it names can't be read, or names a time frame that isn't.
 pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
     let path = dir.join(MODELS_FILE);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let listing: Listing = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+    let listing = read_listing(dir)?;
     let mut models: HashMap<ModelId, Arc<Model>> = HashMap::new();
     let mut releases = Vec::new();
     for entry in listing.releases {
@@ -92,6 +158,26 @@ pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
         }));
     }
     Ok(releases)
+}
+
+/// Reads `models.json` alone.
+///
+/// # Errors
+/// If it can't be read.
+pub fn read_listing(dir: &Path) -> anyhow::Result<Listing> {
+    let path = dir.join(MODELS_FILE);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Reads a model's file.
+///
+/// # Errors
+/// If there is none, or it holds something else.
+pub fn read_file(dir: &Path, id: &ModelId) -> anyhow::Result<hmm::ModelFile> {
+    let path = path_of(dir, id);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    hmm::ModelFile::from_json(&text).with_context(|| format!("reading {}", path.display()))
 }
 
 fn read(dir: &Path, id: &ModelId) -> anyhow::Result<Model> {
@@ -130,6 +216,7 @@ mod tests {
             timeframe: "4h".into(),
             status: Status::Active,
             active_from: 1_760_227_200_000,
+            evaluation: None,
         };
         let listing = |entry: &Entry| serde_json::to_string(&Listing { releases: vec![entry.clone()] }).unwrap();
         std::fs::write(dir.path().join(MODELS_FILE), listing(&entry)).unwrap();
