@@ -26,6 +26,7 @@ use anyhow::Context;
 use dataflows::model::{ModelId, Timeframe};
 use dataflows::models::{Model, Release, Status};
 use serde::{Deserialize, Serialize};
+use standing::Standing;
 
 /// The file that says what each model is used for.
 pub const MODELS_FILE: &str = "models.json";
@@ -123,17 +124,35 @@ pub fn path_of(dir: &Path, id: &ModelId) -> PathBuf {
     dir.join(format!("{id}.json"))
 }
 
+/// What a directory holds.
+#[derive(Clone, Debug, Default)]
+pub struct Models {
+    /// For the dataflow.
+    pub releases: Vec<Release>,
+    /// For the view `models`.
+    pub standings: Vec<Standing>,
+}
+
 /// Reads a directory.
 ///
 /// # Errors
 /// If `models.json` or a model that it names can't be read, or names a time frame that isn't.
-pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
-    let path = dir.join(MODELS_FILE);
+pub fn load(dir: &Path) -> anyhow::Result<Models> {
     let listing = read_listing(dir)?;
+    let releases = releases(dir, &listing.releases)?;
+    Ok(Models { releases, standings: standing::of(dir, &listing)? })
+}
+
+/// What entries say to the dataflow.
+///
+/// # Errors
+/// If a model that they name can't be read, or they name a time frame that isn't.
+pub fn releases(dir: &Path, entries: &[Entry]) -> anyhow::Result<Vec<Release>> {
+    let path = dir.join(MODELS_FILE);
     let mut models: HashMap<ModelId, Arc<Model>> = HashMap::new();
     let mut releases = Vec::new();
-    for entry in listing.releases {
-        let id = ModelId { name: entry.model.as_str().into(), version: entry.version };
+    for entry in entries {
+        let id = entry.id();
         let Some(timeframe) = Timeframe::from_name(&entry.timeframe) else {
             anyhow::bail!(
                 "{}: the time frame of {id} is `{}`; write 1m, 5m, 15m, 1h, 4h, 1d or 1w",
@@ -224,7 +243,7 @@ mod tests {
         assert!(format!("{missing:#}").contains("majors-4h.v3.json, which models.json names"), "{missing:#}");
 
         std::fs::write(dir.path().join("majors-4h.v3.json"), model().to_json().unwrap()).unwrap();
-        let releases = load(dir.path()).unwrap();
+        let releases = load(dir.path()).unwrap().releases;
         let said: Vec<_> = releases.iter().map(|r| (&*r.symbol, r.timeframe, r.active_from, r.model.id.to_string())).collect();
         let from = 1_760_227_200_000;
         let of = |symbol| (symbol, Timeframe::H4, from, "majors-4h.v3".to_owned());

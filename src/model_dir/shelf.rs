@@ -34,7 +34,7 @@ pub enum ShelfError {
         source: io::Error,
     },
     /// Another process writes.
-    #[error("another process has held {0} for 30 s; try again when it is done")]
+    #[error("another process holds {0}; try again when it is done")]
     Busy(PathBuf),
     /// A name that is no file name everywhere.
     #[error("`{0}` can't name a model: take 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_`, `.`, not a `.` first")]
@@ -79,23 +79,38 @@ pub struct New {
 /// # Errors
 /// Nothing is listed then.
 pub fn publish(dir: &Path, new: Vec<New>) -> Result<Vec<Entry>, ShelfError> {
+    change(dir, |listing| put_beside(dir, listing, new))
+}
+
+/// Writes new versions without listing them: they are not read before somebody adds the entries that this gives.
+///
+/// # Errors
+/// A name that can't be one, or files that can't be written.
+pub fn put(dir: &Path, new: Vec<New>) -> Result<Vec<Entry>, ShelfError> {
+    let mut entries = Vec::new();
+    change(dir, |listing| {
+        entries = put_beside(dir, listing, new)?;
+        Ok::<_, ShelfError>(Vec::new())
+    })?;
+    Ok(entries)
+}
+
+/// Each gets the version after all that are listed or lie there: one that is not listed may be about to be.
+fn put_beside(dir: &Path, listing: &Listing, new: Vec<New>) -> Result<Vec<Entry>, ShelfError> {
     for New { entry, .. } in &new {
         check_name(&entry.model)?;
     }
-    change(dir, |listing| {
-        let mut entries = Vec::with_capacity(new.len());
-        for New { file, mut entry } in new {
-            let listed = listing.releases.iter().chain(&entries).filter(|known: &&Entry| known.model == entry.model);
-            entry.version = listed.map(|known| known.version).max().unwrap_or(0) + 1;
-            // A file that no entry names is left over from a writer that was killed; another may still be reading it.
-            while path_of(dir, &entry.id()).exists() {
-                entry.version += 1;
-            }
-            write_model(dir, &entry.id(), &file)?;
-            entries.push(entry);
+    let mut entries: Vec<Entry> = Vec::with_capacity(new.len());
+    for New { file, mut entry } in new {
+        let listed = listing.releases.iter().chain(&entries).filter(|known| known.model == entry.model);
+        entry.version = listed.map(|known| known.version).max().unwrap_or(0) + 1;
+        while path_of(dir, &entry.id()).exists() {
+            entry.version += 1;
         }
-        Ok(entries)
-    })
+        write_model(dir, &entry.id(), &file)?;
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 /// Adds what `decide` makes of the listing; nothing if it refuses. Gives the entries added.
@@ -103,8 +118,20 @@ pub fn publish(dir: &Path, new: Vec<New>) -> Result<Vec<Entry>, ShelfError> {
 /// # Errors
 /// What `decide` says, or that files can't be written.
 pub fn change<E: From<ShelfError>>(dir: &Path, decide: impl FnOnce(&Listing) -> Result<Vec<Entry>, E>) -> Result<Vec<Entry>, E> {
+    change_within(dir, LOCK_MAX, decide)
+}
+
+/// As [`change`], waiting for another writer no longer than `wait_max`.
+///
+/// # Errors
+/// As [`change`].
+pub fn change_within<E: From<ShelfError>>(
+    dir: &Path,
+    wait_max: Duration,
+    decide: impl FnOnce(&Listing) -> Result<Vec<Entry>, E>,
+) -> Result<Vec<Entry>, E> {
     fs::create_dir_all(dir).map_err(io("making the directory", dir))?;
-    let _lock = lock(dir)?;
+    let _lock = lock(dir, wait_max)?;
     let path = dir.join(MODELS_FILE);
     let mut listing = match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text).map_err(|source| ShelfError::Listing { path: path.clone(), source })?,
@@ -139,7 +166,7 @@ fn write_model(dir: &Path, id: &ModelId, file: &ModelFile) -> Result<(), ShelfEr
 }
 
 /// The lock is let go when the file is closed, also by a kill.
-fn lock(dir: &Path) -> Result<File, ShelfError> {
+fn lock(dir: &Path, wait_max: Duration) -> Result<File, ShelfError> {
     let path = dir.join("models.lock");
     let options = || File::options().create(true).truncate(false).write(true).open(&path);
     let file = options().map_err(io("opening", &path))?;
@@ -147,7 +174,7 @@ fn lock(dir: &Path) -> Result<File, ShelfError> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_MAX => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < wait_max => std::thread::sleep(PAUSE),
             Err(TryLockError::WouldBlock) => return Err(ShelfError::Busy(path)),
             Err(TryLockError::Error(error)) => return Err(io("locking", &path)(error)),
         }

@@ -1,6 +1,6 @@
 //! What each model is used for in the end, by all entries: the rows of the view `models`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use dataflows::models::Status;
@@ -51,18 +51,26 @@ pub struct Standing {
     pub switches_per_year: Option<f64>,
 }
 
-/// Every version for every symbol, in the order in which they were first listed. A model that training didn't make is described
+/// Every version for every symbol, by symbol and time frame, in the order in which they were first listed. A model that training didn't make is described
 /// by its file.
 ///
 /// # Errors
 /// If such a file can't be read.
 pub fn of(dir: &Path, listing: &Listing) -> anyhow::Result<Vec<Standing>> {
-    let mut seen = HashSet::new();
-    let mut all = Vec::new();
+    // By target: what speaks of one is nothing to another, and there may be thousands.
+    let mut targets: BTreeMap<(&str, &str), Vec<&Entry>> = BTreeMap::new();
     for entry in &listing.releases {
         for symbol in &entry.symbols {
-            if seen.insert((&entry.model, entry.version, symbol, &entry.timeframe)) {
-                all.push(one(dir, listing, entry, symbol)?);
+            targets.entry((symbol, &entry.timeframe)).or_default().push(entry);
+        }
+    }
+    let mut all = Vec::new();
+    for ((symbol, _), entries) in targets {
+        let listing = Listing { releases: entries.into_iter().cloned().collect() };
+        let mut seen = HashSet::new();
+        for entry in &listing.releases {
+            if seen.insert((&entry.model, entry.version)) {
+                all.push(one(dir, &listing, entry, symbol)?);
             }
         }
     }

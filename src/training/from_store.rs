@@ -5,7 +5,7 @@ use dataflows::model::{FEATURES, Timeframe};
 use serde::Deserialize;
 
 use super::Series;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// What the store holds of one symbol and time frame, on the venue that has most of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +48,10 @@ struct Line {
 ///
 /// # Errors
 /// What the store says.
-pub async fn held(store: &Store, globs: &[String], timeframes: &[Timeframe]) -> Result<Vec<Held>, StoreError> {
+pub async fn held(store: &clickhouse::Client, globs: &[String], timeframes: &[Timeframe]) -> Result<Vec<Held>, StoreError> {
     let what = || "looking for features".to_owned();
     let names: Vec<&str> = timeframes.iter().map(|timeframe| timeframe.as_str()).collect();
     let counted = store
-        .client()
         .query(
             "SELECT venue, symbol, timeframe, count() AS bars, max(toUnixTimestamp64Milli(ts)) AS to FROM features \
              WHERE has(?, timeframe) GROUP BY venue, symbol, timeframe ORDER BY symbol, timeframe, bars DESC, venue",
@@ -77,15 +76,14 @@ pub async fn held(store: &Store, globs: &[String], timeframes: &[Timeframe]) -> 
 ///
 /// # Errors
 /// What the store says.
-pub async fn load(store: &Store, held: &Held, from: i64, until: i64) -> Result<Series, StoreError> {
+pub async fn load(store: &clickhouse::Client, held: &Held, from: i64, until: i64) -> Result<Series, StoreError> {
     let what = || format!("reading the features of {} {}", held.symbol, held.timeframe.as_str());
     let columns = FEATURES.join(", ");
     let sql = format!(
         "SELECT toUnixTimestamp64Milli(f.ts) AS ts, {columns} FROM features AS f WHERE venue = ? AND symbol = ? AND timeframe = ? \
          AND f.ts >= fromUnixTimestamp64Milli(?) AND f.ts < fromUnixTimestamp64Milli(?) ORDER BY f.ts"
     );
-    let query =
-        store.client().query(&sql).bind(&held.venue).bind(&held.symbol).bind(held.timeframe.as_str()).bind(from).bind(until);
+    let query = store.query(&sql).bind(&held.venue).bind(&held.symbol).bind(held.timeframe.as_str()).bind(from).bind(until);
     let lines = query.fetch_all::<Line>().await.map_err(|error| StoreError::of(what(), &error))?;
     let mut series = Series::new(&held.symbol, held.timeframe);
     for line in lines {

@@ -82,7 +82,9 @@ impl Source {
     /// What there is of some symbols on some time frames; at least one.
     pub async fn targets(&self, globs: &[String], timeframes: &[Timeframe]) -> anyhow::Result<Vec<Target>> {
         let targets: Vec<Target> = match self {
-            Self::Store(store) => from_store::held(store, globs, timeframes).await?.into_iter().map(Target::Held).collect(),
+            Self::Store(store) => {
+                from_store::held(store.client(), globs, timeframes).await?.into_iter().map(Target::Held).collect()
+            }
             Self::Files(files) => {
                 let meant = |symbol: &str| globs.iter().any(|glob| from_store::matches(glob, symbol));
                 let each = files.iter().enumerate().filter(|(_, (symbol, _))| meant(symbol));
@@ -118,7 +120,7 @@ impl Source {
             (Self::Store(store), Target::Held(held)) => {
                 let until = until.unwrap_or(i64::MAX).min(held.to + 1);
                 let from = start(from, until, span);
-                (from_store::load(store, held, from, until).await?, until)
+                (from_store::load(store.client(), held, from, until).await?, until)
             }
             (Self::Files(files), Target::File { at, timeframe, .. }) => {
                 let refused = |message| Failure { code: EX_DATA, message };

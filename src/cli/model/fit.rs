@@ -16,7 +16,8 @@ use super::{Failure, print, print_json, report, walk};
 use crate::cli::{EX_DATA, EX_USAGE};
 use crate::model_dir::promotion::{self, Bounds};
 use crate::model_dir::shelf::{self, New};
-use crate::model_dir::{self, Entry, Listing, MODELS_FILE};
+use crate::model_dir::{self, Entry};
+use crate::training::live::listing_if_any;
 use crate::training::{self, Emissions, Fitted, Known, Series, Settings, feature_names, parallel};
 
 /// Series in memory at once.
@@ -199,7 +200,7 @@ async fn fit_batch(
     outcome: &mut Outcome,
     bar: &indicatif::ProgressBar,
 ) -> anyhow::Result<()> {
-    let listing = listing(args)?;
+    let listing = listing_if_any(&args.models)?;
     let mut jobs: Vec<Job> = Vec::with_capacity(targets.len());
     for target in targets {
         let series = source.series(target, None, args.until.map(|time| time.0), Some(args.window.0), args.bars_max).await?;
@@ -247,10 +248,6 @@ fn candidate(args: &FitArgs, target: &Target, evaluation: model_dir::Evaluation)
         active_from: 0,
         evaluation: Some(evaluation),
     }
-}
-
-fn listing(args: &FitArgs) -> anyhow::Result<Listing> {
-    if args.models.join(MODELS_FILE).exists() { model_dir::read_listing(&args.models) } else { Ok(Listing::default()) }
 }
 
 fn known(args: &FitArgs, entry: &Entry) -> anyhow::Result<Known> {
