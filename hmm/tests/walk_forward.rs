@@ -82,8 +82,8 @@ fn quarterly_refits_agree_on_the_same_bars() {
         assert!(own >= 0.95 && votes >= 0.95, "{symbol}: {own} {votes}");
         // No state turns from Bull to Bear; at the boundary of two regimes a bar may fall to either side.
         assert_eq!(agreements.iter().map(|a| a.opposed_states).sum::<usize>(), 0, "{symbol}");
-        assert!((contradicted as f64) < 0.003 * rows as f64, "{symbol}: {contradicted} of {rows}");
-        assert!((firmly as f64) < 0.0002 * rows as f64, "{symbol}: {firmly} of {rows}");
+        assert_eq!(firmly, 0, "{symbol}");
+        assert!((contradicted as f64) < 0.001 * rows as f64, "{symbol}: {contradicted} of {rows}");
         all.extend(agreements.iter().map(|a| a.states));
     }
     println!("median over all refits {:.3}", median(all));
