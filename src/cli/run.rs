@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{Config, Feed};
 use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
-use crate::model_dir::{self, Listing, MODELS_FILE, Models};
+use crate::model_dir::{self, Listing};
 use crate::store::edge::EdgeRow;
 use crate::store::{Mode, Store};
 use crate::training::live::{LiveModels, listing_if_any};
@@ -66,9 +66,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let feeds = configured_feeds(&config, &args.config)?;
     let store = if has_store { Some(Store::open(&config.store, Mode::Write("run")).await?) } else { None };
     let started = Instant::now();
-    let listing = args.models.as_deref().map(listing_if_any).transpose()?;
+    let listing = args.models.as_deref().map(|dir| listing(dir, &config)).transpose()?;
     let refits = refits(&args, &config, store.as_ref(), listing.as_ref())?;
-    let models = args.models.as_deref().map(|dir| models(dir, refits.is_some())).transpose()?;
+    let models = args.models.as_deref().zip(listing.as_ref());
+    let models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
     let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), Extras { alerts: true, watch: None, models })?;
     let bounds = config.training.promote.then(|| config.training.bounds());
     let of_dir = args.models.clone().zip(listing);
@@ -105,9 +106,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_UNAVAILABLE) })
 }
 
-/// The models that a run starts with. One that refits may start without any.
-fn models(dir: &Path, refits: bool) -> anyhow::Result<Models> {
-    if refits && !dir.join(MODELS_FILE).exists() { Ok(Models::default()) } else { model_dir::load(dir) }
+/// What a directory of models lists. It may have no list yet if refits are to make one.
+fn listing(dir: &Path, config: &Config) -> anyhow::Result<Listing> {
+    if config.training.enabled { listing_if_any(dir) } else { model_dir::read_listing(dir) }
 }
 
 /// The schedule of refits, where the configuration asks for one.

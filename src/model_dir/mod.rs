@@ -138,9 +138,15 @@ pub struct Models {
 /// # Errors
 /// If `models.json` or a model that it names can't be read, or names a time frame that isn't.
 pub fn load(dir: &Path) -> anyhow::Result<Models> {
-    let listing = read_listing(dir)?;
-    let releases = releases(dir, &listing.releases)?;
-    Ok(Models { releases, standings: standing::of(dir, &listing)? })
+    of_listing(dir, &read_listing(dir)?)
+}
+
+/// What a listing that has been read says.
+///
+/// # Errors
+/// As [`load`].
+pub fn of_listing(dir: &Path, listing: &Listing) -> anyhow::Result<Models> {
+    Ok(Models { releases: releases(dir, &listing.releases)?, standings: standing::of(dir, listing)? })
 }
 
 /// What entries say to the dataflow.

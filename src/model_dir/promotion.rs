@@ -189,8 +189,8 @@ pub fn reasons_against(listing: &Listing, candidate: &Entry, bounds: &Bounds) ->
             Some(against) if against.model == active => {
                 let (own, active) = (against.own_log_likelihood_per_bar, against.log_likelihood_per_bar);
                 let loss_max = bounds.loss_per_bar_max;
-                // Written so that a NaN doesn't pass.
-                if !(own >= active - loss_max) {
+                let is_good_enough = own >= active - loss_max; // no NaN is
+                if !is_good_enough {
                     reasons.push(Reason::Worse { own, active, loss_max });
                 }
             }

@@ -16,7 +16,7 @@ pub struct Held {
     pub timeframe: Timeframe,
     /// The venue with the most bars (of equal ones the first by name). A model speaks of all venues; its training sees one.
     pub venue: String,
-    /// Bars with features.
+    /// Bars with features, about: changes are counted, because summing them up for thousands of symbols takes long.
     pub bars: u64,
     /// The last bar's opening, UTC ms.
     pub to: i64,
@@ -53,7 +53,8 @@ pub async fn held(store: &clickhouse::Client, globs: &[String], timeframes: &[Ti
     let names: Vec<&str> = timeframes.iter().map(|timeframe| timeframe.as_str()).collect();
     let counted = store
         .query(
-            "SELECT venue, symbol, timeframe, count() AS bars, max(toUnixTimestamp64Milli(ts)) AS to FROM features \
+            "SELECT venue, symbol, timeframe, toUInt64(greatest(sum(diff), 0)) AS bars, max(toUnixTimestamp64Milli(ts)) AS to \
+             FROM features_changes \
              WHERE has(?, timeframe) GROUP BY venue, symbol, timeframe ORDER BY symbol, timeframe, bars DESC, venue",
         )
         .bind(names)

@@ -33,8 +33,8 @@ pub struct Refits {
     every_ms: i64,
     /// Market time from which the next one is due.
     due: Option<i64>,
-    /// The newest bar that any model listed at the start was trained on.
-    trained_to: i64,
+    /// Up to when the newest model that was listed at the start knew the market.
+    trained_until: i64,
     orders: Sender<i64>,
     made: Receiver<Vec<Entry>>,
     stop: Arc<AtomicBool>,
@@ -73,8 +73,13 @@ impl Refits {
         };
         let thread = std::thread::Builder::new().name("refits".into()).spawn(work).context("starting the thread of refits")?;
         let every_ms = config::integer(training.every_hours).saturating_mul(HOUR_MS);
-        let trained_to = listing.releases.iter().filter_map(|entry| Some(entry.evaluation.as_ref()?.trained_to)).max();
-        Ok(Self { every_ms, due: None, trained_to: trained_to.unwrap_or(i64::MIN), orders, made, stop, thread })
+        // The last bar that was closed then opened two bars before the end of the one that was open.
+        let until = |entry: &Entry| {
+            let bar_ms = Timeframe::from_name(&entry.timeframe)?.ms();
+            Some(entry.evaluation.as_ref()?.trained_to + 2 * bar_ms)
+        };
+        let trained_until = listing.releases.iter().filter_map(until).max().unwrap_or(i64::MIN);
+        Ok(Self { every_ms, due: None, trained_until, orders, made, stop, thread })
     }
 
     /// Orders a refit if one is due at a market time, and gives what has been made since the last call.
@@ -91,14 +96,14 @@ impl Refits {
         self.made.try_iter().flatten().collect()
     }
 
-    /// Whether a boundary of the schedule has passed. What was missed before the start is made up for once.
+    /// Whether a boundary of the schedule has passed.
     fn is_due(&mut self, now: i64) -> bool {
-        let begun = now.div_euclid(self.every_ms) * self.every_ms;
-        let due = *self.due.get_or_insert(if self.trained_to < begun { begun } else { begun + self.every_ms });
+        let (every_ms, trained_until) = (self.every_ms, self.trained_until);
+        let due = *self.due.get_or_insert_with(|| first_due(now, every_ms, trained_until));
         if now < due {
             return false;
         }
-        self.due = Some(begun + self.every_ms);
+        self.due = Some(now.div_euclid(every_ms) * every_ms + every_ms);
         true
     }
 
@@ -110,6 +115,12 @@ impl Refits {
         drop(made); // a batch that nobody lists is left over as files
         let _ = thread.join(); // if it panicked, that was logged by the panic
     }
+}
+
+/// When a run that starts at `now` refits first: at once if the last boundary was missed, otherwise at the next one.
+fn first_due(now: i64, every_ms: i64, trained_until: i64) -> i64 {
+    let begun = now.div_euclid(every_ms) * every_ms;
+    if trained_until <= begun { begun } else { begun + every_ms }
 }
 
 struct Trainer {
@@ -211,4 +222,28 @@ fn candidate(series: &Series, made: Fitted) -> New {
         evaluation: Some(made.evaluation),
     };
     New { file: made.file, entry }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_missed_is_made_up_for_once() {
+        let week = 7 * DAY_MS;
+        let thursday = 2_900 * week;
+        let check = |now: i64, trained_until: i64, due: i64| {
+            assert_eq!(
+                first_due(thursday + now, week, trained_until.saturating_add(thursday)),
+                thursday + due,
+                "{now} {trained_until}"
+            );
+        };
+        // A model of 4h bars made at midnight: its last bar opened at 20:00 and was followed by one that was open.
+        let of_midnight = -4 * HOUR_MS + 2 * 4 * HOUR_MS;
+        check(DAY_MS, of_midnight, week);
+        check(DAY_MS, of_midnight - week, 0);
+        check(DAY_MS, i64::MIN / 2, 0);
+        check(8 * DAY_MS, of_midnight, week);
+    }
 }

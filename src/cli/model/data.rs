@@ -29,7 +29,7 @@ pub(super) struct DataArgs {
 
 /// An open source.
 pub(super) enum Source {
-    Store(Store),
+    Store(Box<Store>),
     Files(Vec<(String, BarFile)>),
 }
 
@@ -59,7 +59,7 @@ impl DataArgs {
     pub async fn open(&self) -> anyhow::Result<Source> {
         if self.bars.is_empty() {
             let config = self.store.over(config::Store::default());
-            return Ok(Source::Store(Store::open(&config, Mode::Read("model")).await?));
+            return Ok(Source::Store(Box::new(Store::open(&config, Mode::Read("model")).await?)));
         }
         if self.bars.len() != self.symbol.len() {
             let (bars, symbols) = (self.bars.len(), self.symbol.len());

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::args::{Span, Time, timeframe};
 use super::data::{DataArgs, Source, Target};
+use super::place::NOTICE_MS;
 use super::{Failure, print, print_json, report, walk};
 use crate::cli::{EX_DATA, EX_USAGE};
 use crate::model_dir::promotion::{self, Bounds};
@@ -228,7 +229,7 @@ async fn fit_batch(
     }
     let entries = shelf::publish(&args.models, new)?;
     if args.promote {
-        let at = args.at.map_or_else(crate::clock::now_ms, |time| time.0);
+        let at = args.at.map_or_else(|| crate::clock::now_ms() + NOTICE_MS, |time| time.0);
         for entry in &entries {
             let promoted = promotion::promote(&args.models, &entry.model, entry.version, at, Some(&Bounds::default()));
             outcome.promoted.push((entry.id().to_string(), promoted.err().map(|error| error.to_string())));

@@ -12,7 +12,7 @@ use crate::model_dir::promotion::{self, PromotionError};
 use crate::model_dir::shelf::ShelfError;
 
 /// A promotion that is written now reaches a run that is going on before the bar begins.
-const NOTICE_MS: i64 = 15_000;
+pub(super) const NOTICE_MS: i64 = 15_000;
 
 /// Arguments of `model promote`.
 #[derive(Debug, clap::Args)]
