@@ -74,8 +74,8 @@ pub struct FitArgs {
     /// Promote each that is within the default bounds.
     #[arg(long, conflicts_with = "walk_forward")]
     promote: bool,
-    /// Promoted ones speak from the first bar on that opens at or after this time [default: now].
-    #[arg(long, value_name = "TIME", requires = "promote")]
+    /// They count (as candidates, or promoted) from the first bar on that opens at or after this time [default: now].
+    #[arg(long, value_name = "TIME")]
     at: Option<Time>,
     /// Threads that fit [default: one a processor].
     #[arg(long)]
@@ -130,6 +130,11 @@ impl FitArgs {
             seed: self.seed,
             ..Settings::new(features)
         })
+    }
+
+    /// From when on models count, UTC ms.
+    fn from(&self) -> i64 {
+        self.at.map_or_else(|| crate::clock::now_ms() + NOTICE_MS, |time| time.0)
     }
 
     fn name_of(&self, target: &Target) -> String {
@@ -229,7 +234,7 @@ async fn fit_batch(
     }
     let entries = shelf::publish(&args.models, new)?;
     if args.promote {
-        let at = args.at.map_or_else(|| crate::clock::now_ms() + NOTICE_MS, |time| time.0);
+        let at = args.from();
         for entry in &entries {
             let promoted = promotion::promote(&args.models, &entry.model, entry.version, at, Some(&Bounds::default()));
             outcome.promoted.push((entry.id().to_string(), promoted.err().map(|error| error.to_string())));
@@ -246,7 +251,7 @@ fn candidate(args: &FitArgs, target: &Target, evaluation: model_dir::Evaluation)
         symbols: vec![target.symbol().to_owned()],
         timeframe: target.timeframe().as_str().to_owned(),
         status: Status::Candidate,
-        active_from: 0,
+        active_from: promotion::next_opening(target.timeframe().as_str(), args.from().max(evaluation.trained_to + 1)),
         evaluation: Some(evaluation),
     }
 }
