@@ -176,6 +176,10 @@ fn a_refit_on_newer_bars_is_promoted_within_bounds() {
     let evaluation = model_dir::Evaluation { against: Some(nan), ..candidate.evaluation.clone().unwrap() };
     let broken = model_dir::Entry { evaluation: Some(evaluation), ..candidate.clone() };
     assert_eq!(promotion::reasons_against(&before, &broken, &Bounds::default()).len(), 1, "a NaN doesn't pass");
+    let evaluation = model_dir::Evaluation { degenerate_states: 1, ..candidate.evaluation.clone().unwrap() };
+    let dead = model_dir::Entry { evaluation: Some(evaluation), ..candidate.clone() };
+    let said = promotion::reasons_against(&before, &dead, &Bounds::default())[0].to_string();
+    assert_eq!(said, "1 of its states died or shrank to a point; fit fewer states");
     let unknown = promotion::roll_back(&models, "nobody", 0).unwrap_err();
     assert!(matches!(unknown, PromotionError::NoneActive(_)), "{unknown}");
 }

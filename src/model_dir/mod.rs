@@ -92,6 +92,9 @@ pub struct Evaluation {
     pub switches_per_year: f64,
     /// Labels of the states.
     pub labels: Vec<String>,
+    /// States that died or shrank to a point: fewer would have done.
+    #[serde(default)]
+    pub degenerate_states: u32,
     /// Beside the model that was active when it was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,

@@ -105,6 +105,11 @@ pub enum Reason {
         /// Bound on the difference.
         loss_max: f64,
     },
+    /// Some of its states are none.
+    Degenerate {
+        /// How many.
+        states: u32,
+    },
     /// It changes its mind too often.
     Restless {
         /// Per 1,000 bars.
@@ -132,6 +137,7 @@ impl fmt::Display for Reason {
                 "log-likelihood per new bar {own:.4}, the active model's {active:.4}: {:.4} lower, at most {loss_max:.4} is allowed",
                 active - own
             ),
+            Self::Degenerate { states } => write!(f, "{states} of its states died or shrank to a point; fit fewer states"),
             Self::Restless { switches, most } => {
                 write!(f, "{switches:.1} switches per 1,000 bars, at most {most:.1} are allowed")
             }
@@ -177,6 +183,9 @@ pub fn reasons_against(listing: &Listing, candidate: &Entry, bounds: &Bounds) ->
     let most = bounds.switches_per_1000_bars_max;
     if switches > most {
         reasons.push(Reason::Restless { switches, most });
+    }
+    if figures.degenerate_states > 0 {
+        reasons.push(Reason::Degenerate { states: figures.degenerate_states });
     }
     let mut speaking: Vec<&Entry> =
         candidate.symbols.iter().filter_map(|symbol| active(listing, symbol, &candidate.timeframe)).collect();

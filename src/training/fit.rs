@@ -177,42 +177,55 @@ fn try_fit(rows: &Rows, settings: &Settings, active: Option<&Known>) -> Result<F
     let goes_on = before.as_ref().filter(|_| active.is_some_and(|known| has_not_seen(&known.file)));
     let scored = walk.evaluate(&config, rows.values.view(), &rows.returns, &fold, goes_on)?;
 
-    let observations = Observations::new(rows.values.view())?;
-    let scaling = Scaling::of(&observations);
-    let standardised = scaling.applied(rows.values.view())?;
-    let standardised = Observations::new(standardised.view())?;
-    let fitted = match &before {
-        Some(before) => config.refit(&before.scaled(&scaling)?, &standardised, CONTINUITY)?,
-        None => config.fit_from(&scored.model.scaled(&scaling)?, &standardised)?,
-    };
-    let model =
-        named(fitted.model, before.as_ref().map(|before| before.scaled(&scaling)).transpose()?.as_ref(), rows, &standardised)?;
-    let labels = labels(&model, &rows.returns, &standardised)?;
-    let log_likelihood = model.unscaled(&scaling)?.log_likelihood(&observations)?;
-    let (from_ms, to_ms) = (rows.ts[0], rows.ts[rows.len() - 1]);
-    let training = Training { from_ms, to_ms, rows: rows.len() as u64, hash: fingerprint(rows.values.view()), log_likelihood };
-    let drift = DriftReference::of(&model.surprises(&standardised)?, DRIFT_BLOCK);
     let against = comparable.map(|known| compare(known, &scored.model, rows, split, &walk)).transpose()?;
+
+    let (file, degenerate_states) = kept(rows, settings, before.as_ref(), &scored.model)?;
+    let log_likelihood = file.training.as_ref().map_or(f64::NAN, |training| training.log_likelihood);
     let evaluation = Evaluation {
         bars: rows.len() as u64,
         states: settings.states as u32,
         covariance: settings.covariance_name().to_owned(),
         emissions: settings.emissions.name().to_owned(),
         features: settings.features.clone(),
-        trained_from: from_ms,
-        trained_to: to_ms,
+        trained_from: rows.ts[0],
+        trained_to: rows.ts[rows.len() - 1],
         log_likelihood,
         bic: settings.parameters() as f64 * (rows.len() as f64).ln() - 2.0 * log_likelihood,
         oos_bars: held_out as u64,
         oos_log_likelihood_per_bar: scored.log_likelihood_per_row,
         oos_switches: scored.switches as u64,
         switches_per_year: scored.switches as f64 / held_out as f64 * bars_per_year(rows.timeframe),
-        labels: labels.iter().map(|state| state.label.name().to_owned()).collect(),
+        labels: file.labels.iter().flatten().map(|state| state.label.name().to_owned()).collect(),
+        degenerate_states,
         against,
     };
-    let features = settings.features.clone();
-    let file = ModelFile { model, features, scaling: Some(scaling), training: Some(training), labels: Some(labels), drift };
     Ok(Fitted { file, evaluation })
+}
+
+/// The model that is kept, of all rows, and how many of its states are degenerate. `before` and `scored` are in the features' own units.
+fn kept(rows: &Rows, settings: &Settings, before: Option<&Hmm>, scored: &Hmm) -> Result<(ModelFile, u32), HmmError> {
+    let config = settings.config();
+    let observations = Observations::new(rows.values.view())?;
+    let scaling = Scaling::of(&observations);
+    let before = before.map(|before| before.scaled(&scaling)).transpose()?;
+    let standardised = scaling.applied(rows.values.view())?;
+    let standardised = Observations::new(standardised.view())?;
+    let fitted = match &before {
+        Some(before) => config.refit(before, &standardised, CONTINUITY)?,
+        None => config.fit_from(&scored.scaled(&scaling)?, &standardised)?,
+    };
+    let model = named(fitted.model, before.as_ref(), rows, &standardised)?;
+    let labels = labels(&model, &rows.returns, &standardised)?;
+    let training = Training {
+        from_ms: rows.ts[0],
+        to_ms: rows.ts[rows.len() - 1],
+        rows: rows.len() as u64,
+        hash: fingerprint(rows.values.view()),
+        log_likelihood: model.unscaled(&scaling)?.log_likelihood(&observations)?,
+    };
+    let drift = DriftReference::of(&model.surprises(&standardised)?, DRIFT_BLOCK);
+    let (features, scaling, training, labels) = (settings.features.clone(), Some(scaling), Some(training), Some(labels));
+    Ok((ModelFile { model, features, scaling, training, labels, drift }, fitted.degenerate.len() as u32))
 }
 
 /// Continuity needs the same shape. (Likelihoods compare between all models that read the same features.)

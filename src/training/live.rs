@@ -112,7 +112,8 @@ impl LiveModels {
 
     /// Releases what has been added to the listing.
     fn read(&mut self, input: &mut Input) -> anyhow::Result<()> {
-        let stamp = stamp(&self.dir);
+        // Noted first: a listing that can't be read is told of once, and read again when it changes.
+        self.stamp = stamp(&self.dir);
         let listing = model_dir::read_listing(&self.dir)?;
         let known = self.known.len();
         anyhow::ensure!(
@@ -133,7 +134,6 @@ impl LiveModels {
             let _ = self.edge.send(EdgeRow::Model(Box::new(row))); // the keeper is gone only when the run is being torn down
         }
         self.known = listing.releases;
-        self.stamp = stamp;
         Ok(())
     }
 
