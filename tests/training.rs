@@ -413,3 +413,28 @@ async fn said_bars(store: &Store) -> Value {
                log_return IS NOT NULL) AS known WHERE timeframe = '1m' AND symbol = 'BTC-USDT-PERP'";
     rows(store, sql).await[0].parse::<u64>().unwrap().into()
 }
+
+/// Recorded hourly bars made to 4h: a refit a quarter keeps what its states mean. (The README has five symbols.)
+#[test]
+fn quarterly_refits_agree_on_recorded_bars() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let data = std::env::var_os("REGIMEFLOW_DATA").map_or(beside, Into::into);
+    let bars = data.join("bars/1h/binance-usdm/BTCUSDT.csv.gz");
+    if !bars.exists() {
+        eprintln!("skipped: {} is not there", bars.display());
+        return;
+    }
+    let walked =
+        json(&["model", "fit", "--bars", text(&bars), "--symbol", "BTC-USDT-PERP", "--timeframes", "4h", "--walk-forward"]);
+    let refits = walked["refits"].as_array().unwrap();
+    assert!(refits.len() >= 18, "{}", refits.len());
+    assert!(walked["median_agreement"].as_f64().unwrap() >= 0.95, "{}", walked["median_agreement"]);
+    assert_eq!((&walked["opposed_states"], &walked["firm_contradictions"]), (&0.into(), &0.into()));
+    for pair in refits.windows(2) {
+        let (train, test) = (&pair[1]["train"], &pair[0]["test"]);
+        assert!(
+            train[1] == test[1] && train[0].as_i64() > pair[0]["train"][0].as_i64(),
+            "trained up to what was tested: {train} {test}"
+        );
+    }
+}
