@@ -14,7 +14,6 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
 use dataflows::hot::Counters;
 use dataflows::model::Instruments;
-use dataflows::models::Release;
 
 use crate::accounts::Accounts;
 use crate::announce::Announcer;
@@ -22,7 +21,8 @@ use crate::clock;
 use crate::config::{self, Config, integer};
 use crate::engine::{self, Engine, Input, Running};
 use crate::feeds::{ParseContext, parser_for};
-use crate::store::edge::{DeliveryRow, EdgeRow, RejectedFrame};
+use crate::model_dir::Models;
+use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
 use crate::store::{Quantum, Store, Writer, WriterOptions};
 
 /// Deliveries still under way at the end may take so long.
@@ -48,7 +48,7 @@ pub struct Extras {
     /// Sees every complete quantum, alerts included, before it is stored.
     pub watch: Option<Watch>,
     /// Models, as [`crate::model_dir::load`] gave them. `None`: regimes are not computed, at no cost.
-    pub models: Option<Vec<Release>>,
+    pub models: Option<Models>,
 }
 
 /// The running pipeline.
@@ -109,12 +109,17 @@ impl Pipeline {
         if models.is_none() {
             settings.views.regimes.timeframes.clear();
         }
-        let models = models.unwrap_or_default();
-        let Engine { input, mut collector, running } = engine::start(settings, Arc::clone(&instruments), parsers, models)?;
+        let Models { releases, standings } = models.unwrap_or_default();
+        let Engine { input, mut collector, running } = engine::start(settings, Arc::clone(&instruments), parsers, releases)?;
 
         let options = if pace == Pace::Live { WriterOptions::live() } else { WriterOptions::bulk() };
         let writer = store.map(|store| store.writer(Arc::clone(&instruments), options));
         let (edge, from_edge) = crossbeam_channel::unbounded(); // bounded by the couriers' queues and the feeds' reconnects
+        // A replay knows them before its first frame.
+        let known_at = if pace == Pace::Live { u64::try_from(clock::now_ms()).unwrap_or_default() } else { 0 };
+        for standing in standings {
+            let _ = edge.send(EdgeRow::Model(Box::new(ModelRow { standing, known_at, diff: 1 }))); // read below
+        }
         let couriers = Arc::new(if alerts { couriers(config, &edge)? } else { Vec::new() });
 
         let mut keeper = Keeper {

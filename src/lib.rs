@@ -18,3 +18,4 @@ pub mod model_dir;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+pub mod training;

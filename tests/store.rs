@@ -12,7 +12,8 @@ use dataflows::fixed::{Notional, Price, Quantity, Rate};
 use dataflows::model::*;
 use hmm::{Label, Vote};
 use regimeflow::config;
-use regimeflow::store::edge::{AlertRow, DeliveryRow, EdgeRow, FeedGap, RejectedFrame};
+use regimeflow::model_dir::standing::Standing;
+use regimeflow::store::edge::{AlertRow, DeliveryRow, EdgeRow, FeedGap, ModelRow, RejectedFrame};
 use regimeflow::store::{Mode, Quantum, Store, StoreError, WriterOptions, dump, install, migrate, start_engine_with, views};
 
 /// 2024-08-08 00:00 UTC.
@@ -506,6 +507,30 @@ fn every_edge_row() -> Vec<EdgeRow> {
             known_at,
             diff: 1,
         }),
+        EdgeRow::Model(Box::new(ModelRow {
+            standing: Standing {
+                model: "btc-4h".into(),
+                version: 3,
+                symbol: "BTC-USDT-PERP".into(),
+                timeframe: "4h".into(),
+                status: "active",
+                active_from: Some(T0),
+                trained_from: Some(T0 - 86_400_000),
+                trained_to: Some(T0 - 1),
+                bars: Some(4_380),
+                states: 2,
+                covariance: "diagonal".into(),
+                emissions: "t".into(),
+                features: vec!["log_return".into()],
+                labels: vec!["BEAR".into(), "BULL".into()],
+                log_likelihood: Some(-6_000.5),
+                bic: None,
+                oos_log_likelihood_per_bar: Some(-1.25),
+                switches_per_year: Some(120.0),
+            },
+            known_at,
+            diff: 1,
+        })),
         EdgeRow::Delivery(DeliveryRow {
             alert_id: "a1.firing".into(),
             channel: "ops".into(),
@@ -544,6 +569,12 @@ async fn every_row_type_is_read_as_it_was_written() {
         &store,
         "SELECT * FROM bars",
         "bybit-linear\tBTC-USDT-PERP\t1m\t2024-08-08 00:00:00.000\t61800\t61900\t61700\t61850\t2\t123600\t61800\t0.5\t17",
+    )
+    .await;
+    check(
+        &store,
+        "SELECT name, version, status, active_from, bars, features, labels, bic, oos_log_likelihood_per_bar FROM models",
+        "btc-4h\t3\tactive\t2024-08-08 00:00:00.000\t4380\t['log_return']\t['BEAR','BULL']\t\\N\t-1.25",
     )
     .await;
     check(

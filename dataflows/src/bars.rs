@@ -9,6 +9,7 @@
 //! longer bars that hold it follow.
 
 mod fills;
+mod longer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::model::{
 };
 use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
 use fills::Fills;
+pub use longer::longer;
 
 /// The view, and what others build on.
 pub struct Bars<'scope> {

@@ -1,7 +1,9 @@
 //! What a state means to a trader: Bear, Chop or Bull by the mean return in it, or Calm and Turbulent where returns don't tell.
 //!
 //! A state's mean return is weighted by its smoothed probabilities; its t-statistic allows for autocorrelation and for
-//! volatility that comes in stretches (Newey–West). |t| < 2 is Chop. Where a side has two or more significant states the
+//! volatility that comes in stretches (Newey–West). |t| < 2 is Chop, and so is a state whose mean isn't that far from the mean of all rows
+//! as well: in a market that rose for years a state without a trend has a positive mean, and calling it Bull would change with
+//! every refit. Where a side has two or more significant states the
 //! outermost is Strong. Where no state is significant, labels go by volatility alone and don't vote: states are split at the
 //! widest gap of their log deviations.
 
@@ -96,9 +98,11 @@ pub fn label_states(returns: &[f64], probabilities: ArrayView2<'_, f64>) -> Resu
         return Err(HmmError::ObservationNotFinite { row, column: 0, value: returns[row] });
     }
     let mut labels: Vec<StateLabel> = probabilities.columns().into_iter().map(|column| moments(returns, column.iter())).collect();
-    let significant = |s: &StateLabel| s.t_statistic.abs() >= SIGNIFICANT;
-    if labels.iter().any(significant) {
-        by_mean(&mut labels);
+    let present = || returns.iter().filter(|r| !r.is_nan());
+    let usual = present().sum::<f64>() / present().count().max(1) as f64;
+    let sides: Vec<f64> = labels.iter().map(|state| side(state, usual)).collect();
+    if sides.iter().any(|side| *side != 0.0) {
+        by_mean(&mut labels, &sides);
     } else {
         by_volatility(&mut labels);
     }
@@ -125,9 +129,17 @@ fn moments<'a>(returns: &[f64], weights: impl Iterator<Item = &'a f64>) -> State
     state
 }
 
-fn by_mean(labels: &mut [StateLabel]) {
+/// 1 or −1 where the mean return is clearly on that side both of zero and of the mean of all rows, else 0.
+fn side(state: &StateLabel, usual: f64) -> f64 {
+    let StateLabel { mean_return, t_statistic, .. } = *state;
+    let error = mean_return / t_statistic; // NaN where nothing can be said
+    let beyond = |side: f64| side * t_statistic >= SIGNIFICANT && side * (mean_return - usual) / error.abs() >= SIGNIFICANT;
+    [1.0, -1.0].into_iter().find(|&side| beyond(side)).unwrap_or(0.0)
+}
+
+fn by_mean(labels: &mut [StateLabel], sides: &[f64]) {
     for (side, plain, strong) in [(1.0, Label::Bull, Label::StrongBull), (-1.0, Label::Bear, Label::StrongBear)] {
-        let of: Vec<usize> = (0..labels.len()).filter(|&s| labels[s].t_statistic * side >= SIGNIFICANT).collect();
+        let of: Vec<usize> = (0..labels.len()).filter(|&s| sides[s] == side).collect();
         of.iter().for_each(|&s| labels[s].label = plain);
         let outermost = |a: &&usize, b: &&usize| (side * labels[**a].mean_return).total_cmp(&(side * labels[**b].mean_return));
         if let Some(&s) = of.iter().max_by(outermost).filter(|_| of.len() > 1) {
@@ -176,7 +188,9 @@ mod tests {
     fn states_are_named_by_their_mean_returns() {
         check(&[(0.002, 0.01), (-0.002, 0.01)], &[Bull, Bear]);
         check(&[(-0.004, 0.02), (0.0, 0.005), (0.003, 0.01)], &[Bear, Chop, Bull]);
-        check(&[(0.006, 0.01), (0.002, 0.01), (-0.003, 0.01)], &[StrongBull, Bull, Bear]);
+        check(&[(0.009, 0.01), (0.005, 0.01), (-0.003, 0.01)], &[StrongBull, Bull, Bear]);
+        // The middle one's returns are positive, and those of the market as a whole.
+        check(&[(0.006, 0.01), (0.002, 0.01), (-0.003, 0.01)], &[Bull, Chop, Bear]);
         check(
             &[(-0.002, 0.01), (-0.008, 0.01), (0.003, 0.01), (0.009, 0.01), (0.0, 0.01)],
             &[Bear, StrongBear, Bull, StrongBull, Chop],

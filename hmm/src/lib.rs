@@ -113,5 +113,5 @@ pub use select::{Fold, per_row};
 pub use smooth::FixedLag;
 pub use viterbi::Path;
 pub use viterbi_online::OnlineViterbi;
-pub use walk_forward::{Agreement, EvaluatedFold, FoldRows, WalkForward, agreement};
+pub use walk_forward::{Agreement, CONVICTION, EvaluatedFold, FoldRows, WalkForward, agreement};
 pub use window::{Window, WindowInference};

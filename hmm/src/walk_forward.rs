@@ -12,13 +12,16 @@
 use crate::config::FitConfig;
 use crate::error::HmmError;
 use crate::filter::Filter;
-use crate::labels::{Label, StateLabel, Vote, label_states};
+use crate::labels::{StateLabel, Vote, label_states};
 use crate::model::Hmm;
 use crate::observations::Observations;
 use crate::scaling::Scaling;
 use crate::schmitt::SchmittTrigger;
 use ndarray::{ArrayView2, s};
 use std::ops::Range;
+
+/// A state is held with conviction from this probability on: where the trigger enters one.
+pub const CONVICTION: f64 = 0.8;
 
 /// How to walk.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,8 +83,10 @@ pub struct Agreement {
     pub states: f64,
     /// Share on which they vote alike; labels by volatility (which don't vote) count as alike by name.
     pub votes: f64,
-    /// Rows that one calls Bull and the other Bear.
+    /// Rows that one's path calls Bull and the other's Bear: mostly a change that one dates a few rows later.
     pub contradictions: usize,
+    /// Rows that one holds for Bull and the other for Bear, each with a smoothed probability of [`CONVICTION`].
+    pub firm_contradictions: usize,
     /// Matched states that one calls Bull and the other Bear: a change of meaning, not of timing.
     pub opposed_states: usize,
 }
@@ -109,14 +114,14 @@ impl WalkForward {
     }
 
     /// Fits and tests one fold. `returns` are the rows' returns, by which states are labelled (they may be a feature as well);
-    /// `previous` is the fold before, where there is one to go on from.
+    /// `previous` is the fit before (in the features' own units), where there is one to go on from.
     pub fn evaluate(
         &self,
         config: &FitConfig,
         rows: ArrayView2<'_, f64>,
         returns: &[f64],
         fold: &FoldRows,
-        previous: Option<&EvaluatedFold>,
+        previous: Option<&Hmm>,
     ) -> Result<EvaluatedFold, HmmError> {
         check_returns(rows, returns)?;
         let (from, split, end) = (fold.train.start, fold.train.end, fold.test.end);
@@ -126,7 +131,7 @@ impl WalkForward {
         let standardised = scaling.applied(rows.slice(s![from..split, ..]))?;
         let standardised = Observations::new(standardised.view())?;
         let fit = match (self.continuity, previous) {
-            (Some(margin), Some(previous)) => config.refit(&previous.model.scaled(&scaling)?, &standardised, margin)?,
+            (Some(margin), Some(previous)) => config.refit(&previous.scaled(&scaling)?, &standardised, margin)?,
             _ => config.fit(&standardised)?,
         };
         let model = fit.model.unscaled(&scaling)?;
@@ -148,8 +153,8 @@ impl WalkForward {
         })
     }
 
-    /// The filter and the trigger over all rows: log density and decided switches of those after `warm_up`.
-    fn live(&self, model: &Hmm, rows: &Observations<'_>, warm_up: usize) -> Result<(f64, usize), HmmError> {
+    /// The filter and the trigger over all rows, as live: log density and decided switches of those after the first `warm_up`.
+    pub fn live(&self, model: &Hmm, rows: &Observations<'_>, warm_up: usize) -> Result<(f64, usize), HmmError> {
         let (mut filter, mut trigger) = (Filter::new(model)?, SchmittTrigger::new(self.enter, self.leave)?);
         let mut probabilities = vec![0.0; model.states()];
         let (mut sum, mut switches) = (0.0, 0);
@@ -187,7 +192,7 @@ impl WalkForward {
     ) -> Result<Vec<EvaluatedFold>, HmmError> {
         let mut folds: Vec<EvaluatedFold> = Vec::new();
         for fold in self.folds(rows.nrows())? {
-            let fold = self.evaluate(config, rows, returns, &fold, folds.last())?;
+            let fold = self.evaluate(config, rows, returns, &fold, folds.last().map(|fold| &fold.model))?;
             done(&fold);
             folds.push(fold);
         }
@@ -196,7 +201,8 @@ impl WalkForward {
     }
 }
 
-/// How two labelled models, in the same units, decode the same rows.
+/// How two labelled models, in the same units, decode the same rows. Both begin from their stationary distributions, as inference
+/// does: a fitted start is nearly always one state for certain, and says nothing of the rows.
 pub fn agreement(
     older: (&Hmm, &[StateLabel]),
     newer: (&Hmm, &[StateLabel]),
@@ -209,22 +215,43 @@ pub fn agreement(
             return Err(HmmError::Shape { what: "labels", expected, found });
         }
     }
-    let (first, second) = (older.0.viterbi(rows)?.states, newer.0.viterbi(rows)?.states);
-    let opposed = |one: Label, other: Label| {
-        let sides = [one.vote(), other.vote()];
-        sides.contains(&Some(Vote::Bull)) && sides.contains(&Some(Vote::Bear))
+    let (first, second) = (Decoded::of(older.0, older.1, rows)?, Decoded::of(newer.0, newer.1, rows)?);
+    let opposed = |one: Option<Vote>, other: Option<Vote>| {
+        matches!((one, other), (Some(Vote::Bull), Some(Vote::Bear)) | (Some(Vote::Bear), Some(Vote::Bull)))
     };
-    let (mut states, mut votes, mut contradictions) = (0usize, 0usize, 0usize);
-    for (&a, &b) in first.iter().zip(&second) {
+    let (mut states, mut votes) = (0usize, 0usize);
+    for (&a, &b) in first.path.iter().zip(&second.path) {
         states += usize::from(order[a] == b);
         let (one, other) = (older.1[a].label, newer.1[b].label);
         votes += usize::from(if one.vote().is_some() { one.vote() == other.vote() } else { one == other });
-        contradictions += usize::from(opposed(one, other));
     }
-    let count = first.len();
+    let vote = |labels: &[StateLabel], state: usize| labels[state].label.vote();
+    let paths = first.path.iter().zip(&second.path);
+    let contradictions = paths.filter(|(a, b)| opposed(vote(older.1, **a), vote(newer.1, **b))).count();
+    let firm_contradictions = first.held.iter().zip(&second.held).filter(|(a, b)| opposed(**a, **b)).count();
+    let opposed_states = order.iter().enumerate().filter(|(a, b)| opposed(vote(older.1, *a), vote(newer.1, **b))).count();
+    let count = first.path.len();
     let share = |n: usize| n as f64 / count as f64;
-    let opposed_states = order.iter().enumerate().filter(|(a, b)| opposed(older.1[*a].label, newer.1[**b].label)).count();
-    Ok(Agreement { rows: count, states: share(states), votes: share(votes), contradictions, opposed_states })
+    let (states, votes) = (share(states), share(votes));
+    Ok(Agreement { rows: count, states, votes, contradictions, firm_contradictions, opposed_states })
+}
+
+/// The most probable path, and what is held with conviction at each row.
+struct Decoded {
+    path: Vec<usize>,
+    held: Vec<Option<Vote>>,
+}
+
+impl Decoded {
+    fn of(model: &Hmm, labels: &[StateLabel], rows: &Observations<'_>) -> Result<Self, HmmError> {
+        let model = model.started_stationary().unwrap_or_else(|_| model.clone());
+        let held = |row: ndarray::ArrayView1<'_, f64>| {
+            let state = row.iter().position(|&probability| probability >= CONVICTION)?;
+            labels[state].label.vote()
+        };
+        let smoothed = model.smoothed(rows)?.probabilities;
+        Ok(Self { path: model.viterbi(rows)?.states, held: smoothed.outer_iter().map(held).collect() })
+    }
 }
 
 fn check_returns(rows: ArrayView2<'_, f64>, returns: &[f64]) -> Result<(), HmmError> {

@@ -171,7 +171,8 @@ fn walking_forward_scores_compares_and_labels() {
     assert_eq!((heard, spans), (3, vec![(0, 3_500), (1_000, 4_500), (2_000, 5_500)]));
     assert!(folds[0].agreement.is_none());
     for fold in &folds[1..] {
-        let Agreement { rows, states, votes, contradictions, opposed_states } = fold.agreement.unwrap();
+        let Agreement { rows, states, votes, contradictions, firm_contradictions, opposed_states } = fold.agreement.unwrap();
+        assert!(firm_contradictions <= rows, "{firm_contradictions} of {rows}");
         assert!(
             rows == 3_000 && states > 0.97 && votes > 0.97 && contradictions < 15 && opposed_states == 0,
             "{:?}",
@@ -208,7 +209,9 @@ fn contradictions_are_counted() {
     let mixed = model.reordered(&[2, 0, 1]).unwrap();
     let moved = [labels[2], labels[0], labels[1]];
     let same = agreement((&model, &labels), (&mixed, &moved), &observations).unwrap();
-    assert_eq!(same, Agreement { rows: 2_000, states: 1.0, votes: 1.0, contradictions: 0, opposed_states: 0 });
+    let (contradictions, firm_contradictions, opposed_states) = (0, 0, 0);
+    let all = Agreement { rows: 2_000, states: 1.0, votes: 1.0, contradictions, firm_contradictions, opposed_states };
+    assert_eq!(same, all);
     // The newer model calls the falling state Bull and the rising one Bear.
     let path = model.viterbi(&observations).unwrap().states;
     let opposed = agreement((&model, &labels), (&model, &[labels[2], labels[1], labels[0]]), &observations).unwrap();

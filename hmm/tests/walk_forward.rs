@@ -75,11 +75,15 @@ fn quarterly_refits_agree_on_the_same_bars() {
         let votes = median(agreements.iter().map(|a| a.votes).collect());
         let contradicted: usize = agreements.iter().map(|a| a.contradictions).sum();
         let rows: usize = agreements.iter().map(|a| a.rows).sum();
-        println!("{symbol}: states {own:.3}, votes {votes:.3}, {contradicted} of {rows} bars contradicted");
+        let firmly: usize = agreements.iter().map(|a| a.firm_contradictions).sum();
+        println!(
+            "{symbol}: states {own:.3}, votes {votes:.3}, {contradicted} of {rows} bars contradicted, {firmly} with conviction"
+        );
         assert!(own >= 0.95 && votes >= 0.95, "{symbol}: {own} {votes}");
         // No state turns from Bull to Bear; at the boundary of two regimes a bar may fall to either side.
         assert_eq!(agreements.iter().map(|a| a.opposed_states).sum::<usize>(), 0, "{symbol}");
-        assert!((contradicted as f64) < 0.003 * rows as f64, "{symbol}: {contradicted} of {rows}");
+        assert_eq!(firmly, 0, "{symbol}");
+        assert!((contradicted as f64) < 0.001 * rows as f64, "{symbol}: {contradicted} of {rows}");
         all.extend(agreements.iter().map(|a| a.states));
     }
     println!("median over all refits {:.3}", median(all));

@@ -8,6 +8,7 @@ pub mod evaluate;
 mod market;
 pub mod migrate;
 pub mod mock_venue;
+pub mod model;
 pub mod query;
 pub mod record;
 pub mod replay;
@@ -71,6 +72,9 @@ enum Command {
     Dump(dump::Args),
     /// Bring a store's tables up to date.
     Migrate(migrate::Args),
+    /// Hidden Markov models: train, evaluate, version.
+    #[command(subcommand)]
+    Model(model::Command),
     /// The program's own speed, beside the parse-only rate of the same run.
     Bench(bench::BenchArgs),
     /// Check, show or describe the configuration.
@@ -99,6 +103,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Query(args) => query::run(args).await,
         Command::Dump(args) => dump::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Model(command) => model::run(command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Config(args) => args.run(),
         Command::Completions { shell } => {
@@ -124,7 +129,9 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     let store = error.downcast_ref::<StoreError>().map(StoreError::exit_code);
     let frames = error.downcast_ref::<crate::frames::FrameLogError>().map(|_| EX_IO);
     let failure = error.downcast_ref::<Failure>().map(|failure| failure.code);
-    ExitCode::from(failure.or(store).or(frames).unwrap_or(1))
+    let shelf = error.downcast_ref::<crate::model_dir::shelf::ShelfError>();
+    let shelf = shelf.map(|error| if error.is_retryable() { EX_TRY_AGAIN } else { EX_IO });
+    ExitCode::from(failure.or(store).or(shelf).or(frames).unwrap_or(1))
 }
 
 /// Reads a configuration, or takes the defaults; warnings go to stderr.

@@ -19,9 +19,11 @@ use crate::clock;
 use crate::config::{Config, Feed};
 use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
-use crate::model_dir;
+use crate::model_dir::{self, Listing};
 use crate::store::edge::EdgeRow;
 use crate::store::{Mode, Store};
+use crate::training::live::{LiveModels, listing_if_any};
+use crate::training::refits::Refits;
 
 /// What feeds have said and the engine has not taken yet.
 pub(super) const FEED_OUTPUTS_MAX: usize = 256;
@@ -38,7 +40,8 @@ pub struct RunArgs {
     /// Worker threads.
     #[arg(long)]
     workers: Option<usize>,
-    /// A directory of models (`models.json` and what it names): regimes are told.
+    /// A directory of models (`models.json` and what it names): regimes are told. What is added to it meanwhile counts from its
+    /// bar on; refits (`[training]`) go into it.
     #[arg(long)]
     models: Option<PathBuf>,
     /// End by itself after so many seconds.
@@ -63,8 +66,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let feeds = configured_feeds(&config, &args.config)?;
     let store = if has_store { Some(Store::open(&config.store, Mode::Write("run")).await?) } else { None };
     let started = Instant::now();
-    let models = args.models.as_deref().map(model_dir::load).transpose()?;
+    let listing = args.models.as_deref().map(|dir| listing(dir, &config)).transpose()?;
+    let refits = refits(&args, &config, store.as_ref(), listing.as_ref())?;
+    let models = args.models.as_deref().zip(listing.as_ref());
+    let models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
     let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), Extras { alerts: true, watch: None, models })?;
+    let bounds = config.training.promote.then(|| config.training.bounds());
+    let of_dir = args.models.clone().zip(listing);
+    let models = of_dir.map(|(dir, listing)| LiveModels::new(dir, listing, refits, bounds, pipeline.edge()));
     let shutdown = CancellationToken::new();
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();
@@ -76,8 +85,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 
     let quantum = Duration::from_millis(settings(&config, Pace::Live).quantum_ms);
     let until_idle = args.until_idle_secs.map(Duration::from_secs);
-    let (pipeline, frames) = Live { pipeline, shutdown, quantum, until_idle, frames: 0 }.listen(from_feeds).await;
+    let live = Live { pipeline, models, shutdown, quantum, until_idle, frames: 0 };
+    let (pipeline, models, frames) = live.listen(from_feeds).await;
     stop.abort();
+    if let Some(models) = models {
+        tokio::task::block_in_place(|| models.finish());
+    }
     let mut failed = Vec::new();
     while let Some(ended) = running.join_next().await {
         failed.extend(ended?.err());
@@ -91,6 +104,26 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         eprintln!("regimeflow: {error}");
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_UNAVAILABLE) })
+}
+
+/// What a directory of models lists. It may have no list yet if refits are to make one.
+fn listing(dir: &Path, config: &Config) -> anyhow::Result<Listing> {
+    if config.training.enabled { listing_if_any(dir) } else { model_dir::read_listing(dir) }
+}
+
+/// The schedule of refits, where the configuration asks for one.
+fn refits(args: &RunArgs, config: &Config, store: Option<&Store>, listing: Option<&Listing>) -> anyhow::Result<Option<Refits>> {
+    if !config.training.enabled {
+        return Ok(None);
+    }
+    let (Some(dir), Some(listing), Some(store)) = (args.models.as_deref(), listing, store) else {
+        let path = args.config.display();
+        let message =
+            format!("{path}: training.enabled asks for a store to read and a directory to write: give --models DIR and a store");
+        return Err(Failure { code: EX_CONFIG, message }.into());
+    };
+    let regimes = &config.views.regimes;
+    Refits::start(&config.training, regimes, store.client().clone(), dir, listing).map(Some)
 }
 
 /// The feeds of a configuration, at least one.
@@ -135,6 +168,7 @@ pub(super) async fn stop_on(for_secs: Option<u64>, shutdown: CancellationToken) 
 /// Between the feeds and the engine.
 struct Live {
     pipeline: Pipeline,
+    models: Option<LiveModels>,
     shutdown: CancellationToken,
     quantum: Duration,
     until_idle: Option<Duration>,
@@ -143,7 +177,7 @@ struct Live {
 
 impl Live {
     /// Until every feed has ended. The engine's channels block, so the work is done where blocking is allowed.
-    async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> (Pipeline, u64) {
+    async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> (Pipeline, Option<LiveModels>, u64) {
         let edge = self.pipeline.edge();
         let mut beat = tokio::time::interval(self.quantum);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,9 +191,15 @@ impl Live {
                         }
                         tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames))
                     }
-                    None => return (self.pipeline, self.frames),
+                    None => return (self.pipeline, self.models, self.frames),
                 },
-                _ = beat.tick() => tokio::task::block_in_place(|| self.pipeline.input.heartbeat(clock::now_ns())),
+                _ = beat.tick() => tokio::task::block_in_place(|| {
+                    let goes_on = self.pipeline.input.heartbeat(clock::now_ns());
+                    if let Some(models) = &mut self.models {
+                        models.tick(&mut self.pipeline.input);
+                    }
+                    goes_on
+                }),
             };
             let is_idle = self.frames > 0 && self.until_idle.is_some_and(|limit| heard.elapsed() > limit);
             if !goes_on || self.pipeline.has_failed() || is_idle {

@@ -13,6 +13,7 @@ mod regimes;
 pub mod rules;
 pub mod schema;
 pub mod timeframe;
+mod training;
 mod views;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use correlation::{Correlation, CorrelationBreaks, CorrelationWindow, LeadLag
 pub use problem::{ConfigErrors, Problem};
 pub use regimes::Regimes;
 pub use timeframe::Timeframe;
+pub use training::{CovarianceShape, EmissionsKind, Training};
 pub use views::{
     Adaptive, CascadeMode, Cascades, Funding, MarketCascades, OpenInterest, SelfExcitation, SupportZones, Threshold, Views,
     Volatility, VolatilityMode,
@@ -47,6 +49,8 @@ pub struct Config {
     pub store: Store,
     /// What is computed.
     pub views: Views,
+    /// Refits of regime models inside `run`.
+    pub training: Training,
     /// Who is told.
     pub webhooks: Vec<Webhook>,
     /// What is listened to.

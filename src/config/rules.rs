@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use dataflows::model;
 
 use super::document::{Places, suggestion};
+use crate::training::BARS_PER_PARAMETER;
+
 use super::{Config, Correlation, Feed, Funding, Store, Views, Volatility, Webhook, redact};
 
 const BINANCE_STREAMS: [&str; 6] = ["trades", "aggTrades", "klines", "mark", "liquidations", "open_interest"];
@@ -34,6 +36,7 @@ pub fn check(config: &Config, places: &mut Places) {
     }
     duplicates("views.lead_lag.symbols", &config.views.lead_lag.symbols, places);
     regimes(&config.views, places);
+    training(config, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
     let feeds = [(BINANCE, &config.feeds.binance_usdm), (BYBIT, &config.feeds.bybit_linear)];
@@ -125,6 +128,28 @@ fn regimes(views: &Views, places: &mut Places) {
         if leave > enter {
             places.error(key, format!("{leave} is above {name}, {enter}"), "what has begun would be over at once: lower it");
         }
+    }
+}
+
+fn training(config: &Config, places: &mut Places) {
+    let (training, regimes) = (&config.training, &config.views.regimes);
+    if let Some(frame) = training.timeframes.iter().find(|frame| !regimes.timeframes.contains(frame)) {
+        let message = format!("`{}` is not in views.regimes.timeframes", model::Timeframe::from(*frame).as_str());
+        places.error("training.timeframes", message, "its models would never speak: add it there, or leave it out here");
+    }
+    match training.settings(regimes.enter, regimes.leave) {
+        Err(error) => places.error("training.features", error.to_string(), ""),
+        Ok(settings) => {
+            let needed = BARS_PER_PARAMETER * settings.parameters();
+            if training.bars_max < needed {
+                let message =
+                    format!("{} is below the {needed} that {} parameters need", training.bars_max, settings.parameters());
+                places.error("training.bars_max", message, "raise it, or take fewer states or features");
+            }
+        }
+    }
+    if training.enabled && config.store.location == "none" {
+        places.error("training.enabled", "there is no store to read features from".into(), "name a store, or turn it off");
     }
 }
 

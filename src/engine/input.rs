@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use dataflows::model::Venue;
+use dataflows::model::{Timeframe, Venue};
 use dataflows::models::Release;
 
 use super::source::Wakers;
@@ -120,14 +120,22 @@ impl Input {
     /// A model is released. Once frames have come, it counts from the next bar of its time frame at the earliest: what has been said
     /// stays, and a replay that knows of the release from the start says the same. Answers from when on it counts, UTC ms; `None`: the workers are gone.
     pub fn release(&mut self, mut release: Release) -> Option<i64> {
-        if self.known_at > 0 {
-            let known_at = i64::try_from(self.known_at).unwrap_or(i64::MAX / 2);
-            let next_bar = release.timeframe.open_of(known_at) + release.timeframe.ms();
-            release.active_from = release.active_from.max(next_bar);
-        }
+        release.active_from = release.active_from.max(self.next_bar(release.timeframe));
         let from = release.from();
         let sent = self.send(0, Message::Release { known_at: self.known_at, release: Box::new(release) });
         sent.then_some(from)
+    }
+
+    /// Knowledge time so far, UTC ms: 0 before the first frame.
+    #[must_use]
+    pub fn known_at(&self) -> i64 {
+        i64::try_from(self.known_at).unwrap_or(i64::MAX / 2)
+    }
+
+    /// The opening of the first bar from which a release counts that comes now, UTC ms.
+    #[must_use]
+    pub fn next_bar(&self, timeframe: Timeframe) -> i64 {
+        if self.known_at == 0 { i64::MIN } else { timeframe.open_of(self.known_at()) + timeframe.ms() }
     }
 
     /// Ends the input: everything heard is closed, the workers finish and stop.

@@ -1,5 +1,7 @@
 //! Rows that the edge makes itself: about arrival, alerts and deliveries. They don't pass through the dataflow.
 
+use crate::model_dir::standing::Standing;
+
 /// A row of the edge, with the time at which it became known (UTC ms) inside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EdgeRow {
@@ -11,6 +13,19 @@ pub enum EdgeRow {
     Alert(AlertRow),
     /// View `deliveries`.
     Delivery(DeliveryRow),
+    /// View `models`.
+    Model(Box<ModelRow>),
+}
+
+/// View `models`. Key: name, version, symbol, timeframe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelRow {
+    /// What it is used for, and how good it is.
+    pub standing: Standing,
+    /// UTC ms.
+    pub known_at: u64,
+    /// +1 or −1.
+    pub diff: i8,
 }
 
 /// View `rejected_frames`: a frame that was refused. Key: venue, stream, known_at, seq.

@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration(7, "volatility_history", include_str!("../../schemas/clickhouse/0007_volatility_history.sql")),
     migration(8, "features", include_str!("../../schemas/clickhouse/0008_features.sql")),
     migration(9, "regimes", include_str!("../../schemas/clickhouse/0009_regimes.sql")),
+    migration(10, "models", include_str!("../../schemas/clickhouse/0010_models.sql")),
 ];
 
 const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {

@@ -44,6 +44,7 @@ pub const VIEWS: &[View] = &[
     view("confirmations", &["venue", "symbol", "ts"]),
     view("drift", &["venue", "symbol", "timeframe", "ts"]),
     view("regime_episodes", &["venue", "symbol", "type", "timeframe", "onset"]),
+    view("models", &["name", "version", "symbol", "timeframe"]),
     view("support_zones", &["venue", "symbol", "ts", "side", "rank"]),
     view("zone_touches", &["venue", "symbol", "side", "onset", "price_low"]),
     view("correlations", &["symbol_a", "symbol_b", "horizon", "ts"]),

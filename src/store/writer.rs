@@ -186,6 +186,10 @@ impl Waiting {
                 EdgeRow::Rejected(row) => self.extend(vec![entered((row.known_at, row))]),
                 EdgeRow::Gap(row) => self.extend(vec![entered((row.known_at, row))]),
                 EdgeRow::Delivery(row) => self.extend(vec![entered((row.known_at, row))]),
+                EdgeRow::Model(row) => {
+                    let (known_at, diff) = (row.known_at, isize::from(row.diff));
+                    self.extend(vec![(*row, known_at, diff)]);
+                }
                 EdgeRow::Alert(row) => {
                     let (known_at, diff) = (row.known_at, isize::from(row.diff));
                     self.extend(vec![(row, known_at, diff)]);

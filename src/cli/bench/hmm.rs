@@ -13,9 +13,11 @@ use ::hmm::{
 };
 use anyhow::Context;
 use clap::Args;
+use dataflows::model::Timeframe;
 use serde::Serialize;
 
 use super::{print, print_json, report};
+use crate::training::{self, Rows, Settings, feature_names, parallel};
 
 /// Arguments of `bench hmm`.
 #[derive(Debug, Args)]
@@ -58,7 +60,7 @@ const PER_STEP: &str = "ns/step";
 
 pub(super) fn run(args: &HmmArgs) -> anyhow::Result<()> {
     let rows = args.rows as usize;
-    let bar = report::progress(11, "{bar:40} {pos} of {len}");
+    let bar = report::progress(12, "{bar:40} {pos} of {len}");
     let mut figures = Vec::new();
     let mut add = |what: &str, unit, value, target: Option<f64>| {
         figures.push(Figure { what: what.into(), unit, value, target, within: target.map(|most| value <= most) });
@@ -90,6 +92,9 @@ pub(super) fn run(args: &HmmArgs) -> anyhow::Result<()> {
     add("3,000 filters and triggers advance by a bar (500 symbols × 6 frames)", "ms", advance(3_000)?, Some(5.0));
     let seconds = fits(args.models as usize, args.threads as usize)?;
     let all = format!("3,000 fits, 2,000 bars, 10 starts, {} threads (from {})", args.threads, args.models);
+    add(&all, "s", seconds * 3_000.0 / f64::from(args.models), Some(60.0));
+    let seconds = trainings(args.models as usize, args.threads as usize)?;
+    let all = format!("3,000 models trained as `model fit` does, 2,000 bars, {} threads (from {})", args.threads, args.models);
     add(&all, "s", seconds * 3_000.0 / f64::from(args.models), Some(60.0));
     bar.finish_and_clear();
     print_figures(&Figures { states: STATES, features: FEATURES, rows, figures }, args.json)
@@ -198,6 +203,30 @@ fn fits(models: usize, threads: usize) -> anyhow::Result<f64> {
             Err(_) => anyhow::bail!("a fit panicked"),
         })
     })
+}
+
+/// Seconds for all that makes a model file: score on the held-out fifth, fit, labels, drift's reference. Settings as `model fit` has them.
+/// Wall time.
+fn trainings(models: usize, threads: usize) -> anyhow::Result<f64> {
+    let truth = market(3, 4, true, Some(5.0))?;
+    let settings = Settings::new(feature_names("trend")?);
+    let rows = |n: usize| -> Result<Rows, HmmError> {
+        let (values, _) = truth.sample(2_000, n as u64)?;
+        let ts = (0..2_000).map(|bar| bar * 14_400_000).collect();
+        let returns = values.column(0).to_vec();
+        Ok(Rows { target: "drawn".into(), timeframe: Timeframe::H4, ts, values, returns })
+    };
+    let drawn: Vec<Rows> = (0..models.min(64)).map(rows).collect::<Result<_, _>>()?;
+    let jobs: Vec<&Rows> = (0..models).map(|n| &drawn[n % drawn.len()]).collect();
+    let begun = Instant::now();
+    let mut failed = None;
+    parallel::run(
+        &jobs,
+        threads,
+        |rows| training::fit(rows, &settings, None),
+        |_, answer| failed = answer.err().or(failed.take()),
+    );
+    failed.map_or(Ok(begun.elapsed().as_secs_f64()), |error| Err(error.into()))
 }
 
 /// Nanoseconds per step, the median of five windows of some hundred milliseconds.

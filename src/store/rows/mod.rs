@@ -14,7 +14,7 @@ use dataflows::model::{
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::edge::{AlertRow, DeliveryRow, FeedGap, RejectedFrame};
+use super::edge::{AlertRow, DeliveryRow, FeedGap, ModelRow, RejectedFrame};
 
 mod correlation;
 
@@ -266,6 +266,27 @@ stored_edge!(AlertRow => StoredAlert in "alerts_changes", |row| {
     title: &'a str = &row.title,
     description: &'a str = &row.description,
     data: &'a str = &row.data,
+});
+
+stored_edge!(ModelRow => StoredModel in "models_changes", |row| {
+    name: &'a str = &row.standing.model,
+    version: u32 = row.standing.version,
+    symbol: &'a str = &row.standing.symbol,
+    timeframe: &'a str = &row.standing.timeframe,
+    status: &'a str = row.standing.status,
+    active_from: Option<i64> = row.standing.active_from,
+    trained_from: Option<i64> = row.standing.trained_from,
+    trained_to: Option<i64> = row.standing.trained_to,
+    bars: Option<u64> = row.standing.bars,
+    states: u32 = row.standing.states,
+    covariance: &'a str = &row.standing.covariance,
+    emissions: &'a str = &row.standing.emissions,
+    features: &'a [String] = &row.standing.features,
+    labels: &'a [String] = &row.standing.labels,
+    log_likelihood: Option<f64> = row.standing.log_likelihood,
+    bic: Option<f64> = row.standing.bic,
+    oos_log_likelihood_per_bar: Option<f64> = row.standing.oos_log_likelihood_per_bar,
+    switches_per_year: Option<f64> = row.standing.switches_per_year,
 });
 
 stored_edge!(DeliveryRow => StoredDelivery in "deliveries_changes", |row| {

@@ -10,6 +10,13 @@
 //! `status` is `candidate`, `active` or `retired`; `active_from` (UTC ms, 0 if left out) is the opening of the first bar for which it
 //! holds. Entries are never taken out, only added: going back to an older version is a new entry of that version, so that a
 //! replay says of each bar what was said of it live. A file that no entry names is not read.
+//!
+//! [`shelf`] writes (two processes at once lose nothing), [`promotion`] decides which version speaks, [`standing`] sums up. An entry that training made
+//! holds its figures (`evaluation`), which promotion is decided by.
+
+pub mod promotion;
+pub mod shelf;
+pub mod standing;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +26,7 @@ use anyhow::Context;
 use dataflows::model::{ModelId, Timeframe};
 use dataflows::models::{Model, Release, Status};
 use serde::{Deserialize, Serialize};
+use standing::Standing;
 
 /// The file that says what each model is used for.
 pub const MODELS_FILE: &str = "models.json";
@@ -48,6 +56,69 @@ pub struct Entry {
     /// Of bars that open from here on, UTC ms.
     #[serde(default)]
     pub active_from: i64,
+    /// How good it is, where training made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
+}
+
+/// A model's figures, in the features' own units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Bars that it was fitted to.
+    pub bars: u64,
+    /// K.
+    pub states: u32,
+    /// `diagonal`, `full` or `tied`.
+    pub covariance: String,
+    /// `gaussian` or `t`.
+    pub emissions: String,
+    /// What it reads.
+    pub features: Vec<String>,
+    /// The first training bar's opening, UTC ms.
+    pub trained_from: i64,
+    /// The last one's.
+    pub trained_to: i64,
+    /// Of the training bars.
+    pub log_likelihood: f64,
+    /// Schwarz's criterion of them.
+    pub bic: f64,
+    /// Bars that were held out for the figures that follow, which are of a model fitted to the bars before them.
+    pub oos_bars: u64,
+    /// log p(bar | bars before), nats.
+    pub oos_log_likelihood_per_bar: f64,
+    /// Changes of the decided state.
+    pub oos_switches: u64,
+    /// The same, a year of 365 days.
+    pub switches_per_year: f64,
+    /// Labels of the states.
+    pub labels: Vec<String>,
+    /// States that died or shrank to a point: fewer would have done.
+    #[serde(default)]
+    pub degenerate_states: u32,
+    /// Beside the model that was active when it was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Against>,
+}
+
+/// Two models on the same bars, which neither was fitted to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Against {
+    /// The other: `btc-4h.v3`.
+    pub model: String,
+    /// Bars.
+    pub bars: u64,
+    /// The other's log-likelihood per bar, nats.
+    pub log_likelihood_per_bar: f64,
+    /// This one's (fitted to the bars before the held-out ones).
+    pub own_log_likelihood_per_bar: f64,
+}
+
+impl Entry {
+    /// Its model.
+    #[must_use]
+    pub fn id(&self) -> ModelId {
+        ModelId { name: self.model.as_str().into(), version: self.version }
+    }
 }
 
 /// The path of a model's file.
@@ -56,18 +127,41 @@ pub fn path_of(dir: &Path, id: &ModelId) -> PathBuf {
     dir.join(format!("{id}.json"))
 }
 
+/// What a directory holds.
+#[derive(Clone, Debug, Default)]
+pub struct Models {
+    /// For the dataflow.
+    pub releases: Vec<Release>,
+    /// For the view `models`.
+    pub standings: Vec<Standing>,
+}
+
 /// Reads a directory.
 ///
 /// # Errors
 /// If `models.json` or a model that it names can't be read, or names a time frame that isn't.
-pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
+pub fn load(dir: &Path) -> anyhow::Result<Models> {
+    of_listing(dir, &read_listing(dir)?)
+}
+
+/// What a listing that has been read says.
+///
+/// # Errors
+/// As [`load`].
+pub fn of_listing(dir: &Path, listing: &Listing) -> anyhow::Result<Models> {
+    Ok(Models { releases: releases(dir, &listing.releases)?, standings: standing::of(dir, listing)? })
+}
+
+/// What entries say to the dataflow.
+///
+/// # Errors
+/// If a model that they name can't be read, or they name a time frame that isn't.
+pub fn releases(dir: &Path, entries: &[Entry]) -> anyhow::Result<Vec<Release>> {
     let path = dir.join(MODELS_FILE);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let listing: Listing = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
     let mut models: HashMap<ModelId, Arc<Model>> = HashMap::new();
     let mut releases = Vec::new();
-    for entry in listing.releases {
-        let id = ModelId { name: entry.model.as_str().into(), version: entry.version };
+    for entry in entries {
+        let id = entry.id();
         let Some(timeframe) = Timeframe::from_name(&entry.timeframe) else {
             anyhow::bail!(
                 "{}: the time frame of {id} is `{}`; write 1m, 5m, 15m, 1h, 4h, 1d or 1w",
@@ -92,6 +186,26 @@ pub fn load(dir: &Path) -> anyhow::Result<Vec<Release>> {
         }));
     }
     Ok(releases)
+}
+
+/// Reads `models.json` alone.
+///
+/// # Errors
+/// If it can't be read.
+pub fn read_listing(dir: &Path) -> anyhow::Result<Listing> {
+    let path = dir.join(MODELS_FILE);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Reads a model's file.
+///
+/// # Errors
+/// If there is none, or it holds something else.
+pub fn read_file(dir: &Path, id: &ModelId) -> anyhow::Result<hmm::ModelFile> {
+    let path = path_of(dir, id);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    hmm::ModelFile::from_json(&text).with_context(|| format!("reading {}", path.display()))
 }
 
 fn read(dir: &Path, id: &ModelId) -> anyhow::Result<Model> {
@@ -130,6 +244,7 @@ mod tests {
             timeframe: "4h".into(),
             status: Status::Active,
             active_from: 1_760_227_200_000,
+            evaluation: None,
         };
         let listing = |entry: &Entry| serde_json::to_string(&Listing { releases: vec![entry.clone()] }).unwrap();
         std::fs::write(dir.path().join(MODELS_FILE), listing(&entry)).unwrap();
@@ -137,7 +252,7 @@ mod tests {
         assert!(format!("{missing:#}").contains("majors-4h.v3.json, which models.json names"), "{missing:#}");
 
         std::fs::write(dir.path().join("majors-4h.v3.json"), model().to_json().unwrap()).unwrap();
-        let releases = load(dir.path()).unwrap();
+        let releases = load(dir.path()).unwrap().releases;
         let said: Vec<_> = releases.iter().map(|r| (&*r.symbol, r.timeframe, r.active_from, r.model.id.to_string())).collect();
         let from = 1_760_227_200_000;
         let of = |symbol| (symbol, Timeframe::H4, from, "majors-4h.v3".to_owned());
