@@ -401,12 +401,11 @@ impl Entry {
         }
     }
 
-    fn bar(&self, (instrument, timeframe, ts): Name) -> Bar {
-        let (open, high, low, close, volume, notional, taker_buy_volume, trades) = match &self.body {
-            Body::Traded(p) => (p.open.1, p.high, p.low, p.close.1, p.volume, p.notional, p.taker_buy_volume, p.trades),
-            Body::Flat(at) => (*at, *at, *at, *at, Quantity(0), Notional(0), Quantity(0), 0),
-        };
-        Bar { instrument, timeframe, ts, open, high, low, close, volume, notional, taker_buy_volume, trades }
+    fn bar(&self, name: Name) -> Bar {
+        match &self.body {
+            Body::Traded(prints) => to_bar(name, prints),
+            Body::Flat(close) => flat_bar(name, *close),
+        }
     }
 
     /// Adds prints. True: what was said of it is no longer so.
@@ -449,4 +448,25 @@ impl Entry {
         }
         replace(old, Some(bar), Output::Published, changes);
     }
+}
+
+fn to_bar((instrument, timeframe, ts): Name, prints: &Aggregate) -> Bar {
+    Bar {
+        instrument,
+        timeframe,
+        ts,
+        open: prints.open.1,
+        high: prints.high,
+        low: prints.low,
+        close: prints.close.1,
+        volume: prints.volume,
+        notional: prints.notional,
+        taker_buy_volume: prints.taker_buy_volume,
+        trades: prints.trades,
+    }
+}
+
+fn flat_bar((instrument, timeframe, ts): Name, at: Price) -> Bar {
+    let (volume, notional, taker_buy_volume, trades) = (Quantity(0), Notional(0), Quantity(0), 0);
+    Bar { instrument, timeframe, ts, open: at, high: at, low: at, close: at, volume, notional, taker_buy_volume, trades }
 }

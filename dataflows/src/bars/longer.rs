@@ -24,7 +24,7 @@ pub fn longer(bars: &[Bar], timeframe: Timeframe) -> Vec<Bar> {
     let join = |group: &[Bar]| {
         let mut all = sums(&group[0]);
         group[1..].iter().for_each(|bar| all.merge(&sums(bar)));
-        to_bar(group[0].instrument, timeframe, open_of(&group[0]), &all)
+        to_bar((group[0].instrument, timeframe, open_of(&group[0])), &all)
     };
     whole.map(join).collect()
 }
