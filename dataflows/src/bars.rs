@@ -2,8 +2,8 @@
 //!
 //! A bar is a merge of partials, so a late print corrects it by the path that made it. A time frame without trades in which
 //! the venue was heard, and after which it was heard again, makes a flat bar at the last close; one in which it was not makes none. Flat bars go on for a day (or
-//! one bar, whichever is longer) after the last trade. Open bars are published every `open_bars_every_ms`, closed ones at
-//! once. A bar can be corrected until the correction horizon has passed its end, then it is forgotten here.
+//! one bar, whichever is longer) after the last trade. Open bars of a minute are published every `open_bars_every_ms`, longer
+//! ones as much more rarely as they are longer (but 60 times at most), closed ones at once. A bar can be corrected until the correction horizon has passed its end, then it is forgotten here.
 //!
 //! A minute that the venue gives again over REST, because prints were missing, is what the venue says it was (see [`fills`]), and the
 //! longer bars that hold it follow.
@@ -88,8 +88,9 @@ struct State {
     flat_to: BTreeMap<(Venue, usize), i64>,
     /// Bars of which something else is to be said, or that were closed in this quantum.
     dirty: Vec<Key>,
-    /// Open bars that changed since open bars were last published.
-    dirty_open: Vec<Key>,
+    /// Per time frame: open bars that changed since open bars were last published.
+    dirty_open: [Vec<Key>; Timeframe::ALL.len()],
+    /// The quantum before this one.
     published_at: KnownAt,
     forgotten_to: i64,
 }
@@ -137,7 +138,7 @@ impl State {
             closed_to: BTreeMap::new(),
             flat_to: BTreeMap::new(),
             dirty: Vec::new(),
-            dirty_open: Vec::new(),
+            dirty_open: Default::default(),
             published_at: 0,
             forgotten_to: NEVER,
         }
@@ -328,11 +329,13 @@ impl State {
     }
 
     fn publish(&mut self, known_at: KnownAt, flush: bool, changes: &mut Vec<(Output, isize)>) {
-        let every = self.open_bars_every_ms;
-        let open_too = flush || known_at / every > self.published_at / every;
-        if open_too {
-            self.published_at = known_at;
-            self.dirty.append(&mut self.dirty_open);
+        let before = std::mem::replace(&mut self.published_at, known_at);
+        let open_too = Timeframe::ALL.map(|timeframe| {
+            let every = self.open_bars_every_ms * sixtieths(timeframe);
+            flush || known_at / every > before / every
+        });
+        for (waiting, _) in self.dirty_open.iter_mut().zip(open_too).filter(|(_, open_too)| *open_too) {
+            self.dirty.append(waiting);
         }
         for key in self.dirty.drain(..) {
             let (at, frame, open_ts) = key;
@@ -340,10 +343,10 @@ impl State {
             let InstrumentBars { id, venue, frames, .. } = &mut self.instruments[at];
             let Some(entry) = frames[frame].get_mut(open_ts) else { continue };
             let is_closed = open_ts + timeframe.ms() <= self.closed_to.get(&(*venue, frame)).copied().unwrap_or(NEVER);
-            if is_closed || open_too {
+            if is_closed || open_too[frame] {
                 entry.say((*id, timeframe, open_ts), is_closed, changes);
             } else {
-                self.dirty_open.push(key); // once it is closed, it is dirty again
+                self.dirty_open[frame].push(key); // once it is closed, it is dirty again
             }
         }
     }
@@ -375,6 +378,11 @@ impl State {
             }
         }
     }
+}
+
+/// Open bars are published so many times more rarely than those of a minute: a week's is not looked at every second.
+fn sixtieths(timeframe: Timeframe) -> u64 {
+    (timeframe.ms() / MINUTE_MS).clamp(1, 60).unsigned_abs()
 }
 
 fn flat_limit(timeframe: Timeframe) -> i64 {

@@ -12,7 +12,7 @@ pub struct Config {
     pub correction_horizon_ms: i64,
     /// What a venue says later than another by more than this is left out of the views across venues. At least the horizon counts.
     pub venue_lag_ms_max: i64,
-    /// Open bars are published when this much knowledge time has passed.
+    /// Open bars of a minute are published when this much knowledge time has passed, longer ones in proportion (60 times at most).
     pub open_bars_every_ms: u64,
     /// Liquidation cascades.
     pub cascades: Cascades,

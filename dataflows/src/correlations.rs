@@ -25,9 +25,11 @@ mod rows;
 
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Exchange;
+use timely::dataflow::operators::core::Partition;
 use timely::dataflow::operators::vec::Filter;
 
 use crate::config::Config;
@@ -87,10 +89,23 @@ pub fn correlations<'scope>(
             }
         }
     });
+    // Apart, not four times over: at midnight there is a row of every pair.
+    let kind = |(row, known_at, diff): (Output, KnownAt, isize)| {
+        let kind = match row {
+            Output::Correlation(_) => 0,
+            Output::Mode(_) => 1,
+            Output::Beta(_) => 2,
+            Output::Break(_) => 3,
+        };
+        (kind, (row, known_at, diff))
+    };
+    let mut kinds =
+        all.inner.partition::<CapacityContainerBuilder<Vec<_>>, _, _>(4, kind).into_iter().map(|kind| kind.as_collection());
+    let mut next = || kinds.next().unwrap_or_else(|| unreachable!("there are four"));
     Correlations {
-        correlations: all.clone().flat_map(|row| if let Output::Correlation(row) = row { Some(row) } else { None }),
-        market_mode: all.clone().flat_map(|row| if let Output::Mode(row) = row { Some(row) } else { None }),
-        betas: all.clone().flat_map(|row| if let Output::Beta(row) = row { Some(row) } else { None }),
-        correlation_breaks: all.flat_map(|row| if let Output::Break(row) = row { Some(row) } else { None }),
+        correlations: next().flat_map(|row| if let Output::Correlation(row) = row { Some(row) } else { None }),
+        market_mode: next().flat_map(|row| if let Output::Mode(row) = row { Some(row) } else { None }),
+        betas: next().flat_map(|row| if let Output::Beta(row) = row { Some(row) } else { None }),
+        correlation_breaks: next().flat_map(|row| if let Output::Break(row) = row { Some(row) } else { None }),
     }
 }

@@ -43,8 +43,8 @@ pub fn open_interest_totals<'scope>(
             let id = legs[0].0;
             let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(keep));
             for &(_, diff, venue, minute, said) in legs {
+                symbol.touch(id, minute);
                 symbol.said.set(venue, minute, (diff > 0).then_some(said));
-                symbol.due.touch(minute);
             }
             symbol.report(id, changes);
         }
@@ -54,23 +54,36 @@ pub fn open_interest_totals<'scope>(
 struct Symbol {
     said: Said<(Quantity, Option<Price>)>,
     due: Due,
-    rows: ByTime<OpenInterestTotal>,
+    /// Minutes whose rows are out and may be wrong, with these rows. Others aren't kept: they follow from what venues said.
+    dirty: ByTime<Option<OpenInterestTotal>>,
 }
 
 impl Symbol {
     fn new(keep: i64) -> Self {
-        Self { said: Said::new(), due: Due::new(keep), rows: ByTime::default() }
+        Self { said: Said::new(), due: Due::new(keep), dirty: ByTime::default() }
+    }
+
+    /// What a venue says of `minute` is about to change: keeps the rows that are out of the minutes for which it holds.
+    fn touch(&mut self, id: InstrumentId, minute: i64) {
+        for minute in minute.max(self.due.limit())..(minute + KNOWN_MINUTES).min(self.due.newest()) {
+            if !self.dirty.contains(minute) {
+                self.dirty.insert(minute, self.total(id, minute));
+            }
+        }
+        self.due.touch(minute);
     }
 
     fn report(&mut self, id: InstrumentId, changes: &mut Vec<(OpenInterestTotal, isize)>) {
         let Some(newest) = self.said.newest() else { return };
-        for minute in self.due.take(newest) {
-            let new = self.total(id, minute);
-            let old = self.rows.set(minute, new);
-            replace(old, new, |row| row, changes);
+        let told_to = self.due.newest();
+        let due = self.due.take(newest);
+        for (minute, old) in std::mem::take(&mut self.dirty).iter() {
+            replace(*old, self.total(id, minute), |row| row, changes);
+        }
+        for minute in due.start.max(told_to)..due.end {
+            replace(None, self.total(id, minute), |row| row, changes);
         }
         self.said.forget_before(self.due.limit() - KNOWN_MINUTES);
-        self.rows.forget_before(self.due.limit());
     }
 
     fn total(&self, instrument: InstrumentId, minute: i64) -> Option<OpenInterestTotal> {

@@ -53,12 +53,16 @@ where
                 while let Some((known_at, quantum)) = waiting.next_complete(&[rows_frontier, clocks_frontier]) {
                     logic(known_at, quantum.rows, &quantum.clocks, &mut changes);
                     output.session(&quantum.capability).give_iterator(changes.drain(..).map(|(row, diff)| (row, known_at, diff)));
+                    changes.shrink_to(CHANGES_KEPT); // a burst's room is given back
                 }
             }
         },
     )
     .as_collection()
 }
+
+/// Room for so many changes is kept from one quantum to the next.
+const CHANGES_KEPT: usize = 4_096;
 
 /// Input of timestamps that are not complete yet. Bounded by the input's own limit on batches under way.
 struct Waiting<I>(BTreeMap<KnownAt, Quantum<I>>);

@@ -39,7 +39,11 @@ impl Prices {
     pub fn add(&mut self, second: i64, (low, high): (i64, i64), close: (PrintOrder, i64)) -> bool {
         self.take_up(second.div_euclid(MINUTE_SECS));
         let seconds = &mut self.at_hand.1;
-        let at = seconds.partition_point(|s| s.second < second);
+        let at = match seconds.last() {
+            Some(last) if last.second < second => seconds.len(), // the usual case
+            Some(last) if last.second == second => seconds.len() - 1,
+            _ => seconds.partition_point(|s| s.second < second),
+        };
         match seconds.get_mut(at) {
             Some(known) if known.second == second => {
                 let before = known.close.1;

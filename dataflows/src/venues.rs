@@ -63,6 +63,11 @@ impl Due {
         self.dirty = (self.dirty.0.min(minute), self.dirty.1.max(minute + KNOWN_MINUTES));
     }
 
+    /// Rows of the minutes before it are out.
+    pub fn newest(&self) -> i64 {
+        self.newest
+    }
+
     /// Rows before it are out for good.
     pub fn limit(&self) -> i64 {
         self.newest - self.keep

@@ -68,6 +68,8 @@ struct Series {
     /// The number of the first of `minutes`, counted by their opening since the epoch.
     first: i64,
     minutes: VecDeque<Minute>,
+    /// Closes of 1m bars that can still be corrected.
+    closes: ByTime<i64>,
     /// 15m bars by number since the epoch.
     quarters: ByTime<Candle>,
     /// Rows that can still be corrected, by minute.
@@ -84,8 +86,6 @@ struct Series {
 
 #[derive(Clone, Copy)]
 struct Minute {
-    /// 0: no bar.
-    close: i64,
     /// Squared return from the minute before. NaN: absent.
     square: f64,
     /// max(close-to-close, Parkinson) over the 24 h that end with this minute. NaN: absent.
@@ -124,6 +124,7 @@ impl Series {
         Self {
             first: 0,
             minutes: VecDeque::new(),
+            closes: ByTime::default(),
             quarters: ByTime::default(),
             rows: ByTime::default(),
             dirty_from: CLEAN,
@@ -151,8 +152,8 @@ impl Series {
             return;
         }
         self.make_room(minute, settings);
-        if let Some(slot) = self.place(minute).and_then(|at| self.minutes.get_mut(at)) {
-            slot.close = if diff > 0 { bar.close.0 } else { 0 };
+        if self.place(minute).is_some() {
+            self.closes.set(minute, (diff > 0).then_some(bar.close.0));
             self.dirty_from = self.dirty_from.min(minute);
         }
     }
@@ -162,7 +163,7 @@ impl Series {
     }
 
     fn make_room(&mut self, minute: i64, settings: &Settings) {
-        const ABSENT: Minute = Minute { close: 0, square: f64::NAN, level: f64::NAN, regime: None };
+        const ABSENT: Minute = Minute { square: f64::NAN, level: f64::NAN, regime: None };
         let end = self.first + self.minutes.len() as i64;
         if !self.minutes.is_empty() && minute - end >= DAY_MINUTES {
             self.close_day((end - 1).div_euclid(DAY_MINUTES), settings); // the next row may be days away
@@ -200,13 +201,14 @@ impl Series {
             replace(self.rows.set(minute, row), row, |row| row, changes);
         }
         self.rows.forget_before(end - horizon);
+        self.closes.forget_before(end - horizon - 1);
         self.quarters.forget_before((end - horizon - DAY_MINUTES) / QUARTER_MINUTES - 2);
     }
 
     fn row(&mut self, instrument: InstrumentId, minute: i64, settings: &Settings) -> Option<Volatility> {
         let at = self.place(minute)?;
-        let before = at.checked_sub(1).map_or(0, |before| self.minutes[before].close);
-        let close = self.minutes[at].close;
+        let closed = |minute| self.closes.get(minute).copied().unwrap_or(0); // 0: no bar
+        let (before, close) = (closed(minute - 1), closed(minute));
         let log_return = (close as f64 / before as f64).ln();
         self.minutes[at].square = if close > 0 && before > 0 { log_return * log_return } else { f64::NAN };
 

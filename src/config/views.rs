@@ -10,7 +10,7 @@ use super::{Correlation, LeadLag, Regimes, Time, Timeframe, integer};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Views {
-    /// Open bars are published when this much knowledge time has passed. Closed ones at once.
+    /// Open bars of a minute are published when this much knowledge time has passed, longer ones in proportion (60 times at most). Closed ones at once.
     #[schemars(range(min = 10, max = 3_600_000))]
     pub open_bars_every_ms: u64,
     /// Time frames whose closed bars have features, which models read.
