@@ -167,6 +167,21 @@ fn every_view(id: InstrumentId, market: InstrumentId) -> Vec<Changes> {
             T0 as u64,
             1,
         )]),
+        Changes::LiquidationRatios(vec![(
+            LiquidationRatio {
+                instrument: id,
+                window: Window::H1,
+                ts: T0 + 60_000,
+                long_to_open_interest: None,
+                short_to_open_interest: None,
+                to_volume: Some(Real(0.125)),
+                open_interest: None,
+                traded: Some(Real(1_464_000.0)),
+                coverage: Coverage::Sampled1s,
+            },
+            T0 as u64,
+            1,
+        )]),
         Changes::Cascades(vec![(cascade, T0 as u64, 1)]),
         Changes::SelfExcitation(vec![(
             SelfExcitation {
@@ -614,6 +629,12 @@ async fn every_row_type_is_read_as_it_was_written() {
     )
     .await;
     check(&store, "SELECT coverage FROM liquidation_windows", "sampled_1s").await;
+    check(
+        &store,
+        "SELECT * FROM liquidation_ratios",
+        "bybit-linear\tBTC-USDT-PERP\t1h\t2024-08-08 00:01:00.000\t\\N\t\\N\t0.125\t\\N\t1464000\tsampled_1s\t1",
+    )
+    .await;
     check(
         &store,
         "SELECT * FROM self_excitation",

@@ -7,7 +7,7 @@
 //!                     │             │                └▶ confirmations, drift ─▶ regime_episodes
 //!                     │             └▶ correlations, market_mode, betas, correlation_breaks (all symbols)
 //!                     ├▶ lead_lag, lead_scores, leaders (configured symbols)
-//!                     ├▶ liquidations, windows
+//!                     ├▶ liquidations;  windows, ratios ◀ bars, quotes
 //!                     ├▶ cascades, self_excitation ◀ prices;  cascades ─▶ market_cascades
 //!                     ├▶ support_zones, zone_touches ◀ prices, marks
 //!                     └▶ quotes ─▶ basis
@@ -78,6 +78,8 @@ pub fn build<'scope>(
     let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
     let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
     let open_interest = open_interest::open_interest(quotes.interest.clone(), bars.closed.clone(), clocks.clone(), config);
+    let (liquidated, interest) = (base.liquidations.clone(), quotes.interest.clone());
+    let windows = liquidations::windows(liquidated, bars.closed.clone(), interest, clocks.clone(), config, names());
     Views {
         kline_checks: kline_checks::kline_checks(base.klines, bars.closed.clone(), clocks.clone(), config, names()),
         funding_anomalies: funding.anomalies.concat(spreads.anomalies),
@@ -85,7 +87,8 @@ pub fn build<'scope>(
         open_interest_totals: open_interest_totals::open_interest_totals(quotes.interest, clocks.clone(), config, names()),
         oi_shocks: oi_shocks::oi_shocks(open_interest.clone(), cascades.cascades.clone(), clocks.clone(), config),
         basis: quotes.basis,
-        liquidation_windows: liquidations::liquidation_windows(base.liquidations.clone(), clocks.clone(), config, names()),
+        liquidation_windows: windows.windows,
+        liquidation_ratios: windows.ratios,
         liquidations: liquidations::liquidations(base.liquidations, clocks.clone()),
         volatility_regimes: volatility_regimes::volatility_regimes(volatility.clone(), clocks.clone(), config),
         regime_episodes: regime_episodes::regime_episodes(regimes.regimes.clone(), seen.0, seen.1, clocks.clone(), config),

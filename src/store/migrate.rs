@@ -34,6 +34,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration(8, "features", include_str!("../../schemas/clickhouse/0008_features.sql")),
     migration(9, "regimes", include_str!("../../schemas/clickhouse/0009_regimes.sql")),
     migration(10, "models", include_str!("../../schemas/clickhouse/0010_models.sql")),
+    migration(11, "liquidation_ratios", include_str!("../../schemas/clickhouse/0011_liquidation_ratios.sql")),
 ];
 
 const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {

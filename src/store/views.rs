@@ -24,6 +24,7 @@ pub const VIEWS: &[View] = &[
     view("bars", &["venue", "symbol", "timeframe", "ts"]),
     view("liquidations", &["venue", "symbol", "ts", "position_side", "price", "qty", "seq"]),
     view("liquidation_windows", &["venue", "symbol", "window", "ts"]),
+    view("liquidation_ratios", &["venue", "symbol", "window", "ts"]),
     view("cascades", &["cascade_id"]),
     view("market_cascades", &["onset"]),
     view("self_excitation", &["venue", "symbol", "position_side", "ts"]),

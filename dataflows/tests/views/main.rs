@@ -15,6 +15,7 @@ mod figures;
 mod liquidation_stories;
 mod oracle;
 mod properties;
+mod ratios;
 mod regimes;
 mod run;
 mod streams;

@@ -62,6 +62,14 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(200))]
+    #[test]
+    fn liquidation_ratios_are_what_the_oracle_says(raw in raw_events(Pace::Steady, 1..160)) {
+        check_against_oracle(&Market::new(&raw));
+    }
+}
+
+proptest! {
     #![proptest_config(cases(60))]
     #[test]
     fn quotes_are_what_the_oracle_says(raw in raw_events(Pace::Quotes, 1..150)) {
@@ -239,6 +247,7 @@ pub fn check_keys(history: &History) {
     check_key(&history.lead_scores, |r| (r.instrument, r.ts));
     check_key(&history.leaders, |r| r.onset);
     check_key(&history.correlation_breaks, |r| (r.symbol_a, r.symbol_b, r.horizon, r.onset));
+    check_key(&history.liquidation_ratios, |r| (r.instrument, r.window, r.ts));
 }
 
 fn check_key<R: std::fmt::Debug + Clone, K: Ord + std::fmt::Debug>(changes: &Changes<R>, key: impl Fn(&R) -> K) {

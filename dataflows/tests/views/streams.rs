@@ -57,6 +57,8 @@ pub enum Pace {
     Returning,
     /// Minutes: two venues quote one symbol's funding and open interest, now and then something is liquidated.
     Quotes,
+    /// Less than a minute: no minute is missing, open interest is known, now and then something is liquidated.
+    Steady,
 }
 
 /// Of any pace.
@@ -65,7 +67,8 @@ pub fn any_pace(number: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Raw
         raw_events(Pace::Mixed, number.clone()),
         raw_events(Pace::Crowded, number.clone()),
         raw_events(Pace::Returning, number.clone()),
-        raw_events(Pace::Quotes, number)
+        raw_events(Pace::Quotes, number.clone()),
+        raw_events(Pace::Steady, number)
     ]
 }
 
@@ -150,6 +153,7 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
             1 => prop_oneof![4 => 10_000_000u32..30_000_000, 1 => 80_000_000u32..100_000_000],
         ]
         .boxed(),
+        Pace::Steady => prop_oneof![1 => 0u32..3, 12 => 15_000u32..59_000, 2 => Just(30_000u32)].boxed(),
     };
     let what = match pace {
         Pace::Mixed => prop_oneof![
@@ -164,6 +168,11 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
             2 => Just(What::Liquidation), 1 => Just(What::Trade),
         ]
         .boxed(),
+        Pace::Steady => prop_oneof![
+            5 => Just(What::Trade), 3 => Just(What::Liquidation), 3 => Just(What::OpenInterest), 3 => Just(What::Mark),
+            1 => Just(What::Kline),
+        ]
+        .boxed(),
     };
     let delay = || prop_oneof![6 => 0u32..50, 3 => 0u32..5_000, 1 => 0u32..400_000, 1 => 0u32..DELAY_MAX, 2 => Just(BURST)];
     let who = match pace {
@@ -171,6 +180,7 @@ fn raw_event(pace: Pace) -> impl Strategy<Value = Raw> {
         Pace::Crowded => 0u8..3,
         Pace::Returning => 0u8..1,
         Pace::Quotes => 0u8..3,
+        Pace::Steady => 0u8..2,
     };
     let repeat = prop_oneof![5 => Just(None), 1 => delay().prop_map(Some)];
     (gap, who, what, 0u16..1_000, 0u16..1_000, any::<u8>(), [delay(), delay()], repeat).prop_map(

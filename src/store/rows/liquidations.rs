@@ -1,10 +1,22 @@
-//! Self-excitation and cascades of the market, as ClickHouse stores them.
+//! Liquidations beside what was open and traded, self-excitation and cascades of the market, as ClickHouse stores them.
 
 use clickhouse::Row;
-use dataflows::model::{Change, InstrumentId, MarketCascade, SelfExcitation};
+use dataflows::model::{Change, InstrumentId, LiquidationRatio, MarketCascade, SelfExcitation};
 use serde::Serialize;
 
-use super::{Names, Stored, consolidate, coverage, position_side, side_bias};
+use super::{Names, Stored, consolidate, coverage, position_side, real, side_bias};
+
+stored!(LiquidationRatio => StoredLiquidationRatio in "liquidation_ratios_changes", |row| row.instrument => {
+    window: &'static str = row.window.as_str(),
+    ts: i64 = row.ts,
+    long_to_open_interest: Option<f64> = real(row.long_to_open_interest),
+    short_to_open_interest: Option<f64> = real(row.short_to_open_interest),
+    to_volume: Option<f64> = real(row.to_volume),
+    open_interest_usd: Option<f64> = real(row.open_interest),
+    volume_usd: Option<f64> = real(row.traded),
+    coverage: &'static str = coverage(row.coverage),
+    is_lower_bound: u8 = u8::from(row.is_lower_bound()),
+});
 
 stored!(SelfExcitation => StoredSelfExcitation in "self_excitation_changes", |row| row.instrument => {
     position_side: &'static str = position_side(row.position_side),

@@ -1,10 +1,42 @@
-//! Rows of the views that speak of liquidations beyond one symbol's window.
+//! Rows of the views that speak of liquidations beyond the sums of one symbol's window.
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Coverage, InstrumentId, PositionSide};
+use super::super::{Coverage, InstrumentId, PositionSide, Window};
 use super::{Real, SideBias};
 use crate::fixed::Notional;
+
+/// View `liquidation_ratios`: what was liquidated in (ts − window, ts], against what was open and what was traded. Key: instrument,
+/// window, ts. Each ratio is absent where its denominator is not known, and the row where neither is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LiquidationRatio {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// The window's length.
+    pub window: Window,
+    /// Its end, a full minute, UTC ms.
+    pub ts: i64,
+    /// Longs closed ÷ open interest, a fraction.
+    pub long_to_open_interest: Option<Real>,
+    /// Shorts closed ÷ open interest, a fraction.
+    pub short_to_open_interest: Option<Real>,
+    /// Both ÷ what was traded, a fraction.
+    pub to_volume: Option<Real>,
+    /// One side, at the window's start, quote units.
+    pub open_interest: Option<Real>,
+    /// In the window, quote units.
+    pub traded: Option<Real>,
+    /// How complete the feed of liquidations is, of the window's events the least.
+    pub coverage: Coverage,
+}
+
+impl LiquidationRatio {
+    /// Not all liquidations are reported: the ratios are at least so large.
+    #[must_use]
+    pub fn is_lower_bound(&self) -> bool {
+        self.coverage != Coverage::Full
+    }
+}
 
 /// View `self_excitation`: how liquidations of one side of a symbol beget others, λ(t) = μ + Σ α·exp(−β(t − tᵢ)), fitted each full
 /// hour to the 24 h before it. Key: instrument, position_side, ts. Absent with too few events.

@@ -21,7 +21,7 @@ mod open_interest;
 pub use funding::*;
 pub use open_interest::*;
 
-pub use liquidations::{MarketCascade, SelfExcitation};
+pub use liquidations::{LiquidationRatio, MarketCascade, SelfExcitation};
 pub use zones::{SupportZone, ZoneTouch};
 
 mod correlation;
@@ -411,6 +411,7 @@ macro_rules! for_each_view {
             lead_lag: LeadLag($crate::model::LeadLag),
             lead_scores: LeadScores($crate::model::LeadScore),
             leaders: Leaders($crate::model::Leader),
+            liquidation_ratios: LiquidationRatios($crate::model::LiquidationRatio),
         }
     };
 }

@@ -107,6 +107,9 @@ impl<'a> Events<'a> {
         assert_same(&current(&history.bars), &all, "bars", why);
         assert_same(&current(&history.liquidations), &liquidations::rows(self), "liquidations", why);
         assert_same(&current(&history.liquidation_windows), &liquidations::windows(self), "liquidation_windows", why);
+        let ratios = liquidations::ratios(self, &closed);
+        let ours = align(current(&history.liquidation_ratios), &ratios, liquidations::near_ratio);
+        assert_same(&ours, &ratios, "liquidation_ratios", why);
         let cascades = cascades::cascades(self);
         let ours = align(current(&history.cascades), &cascades, near_cascade);
         assert_same(&ours, &cascades, "cascades", why);
