@@ -104,12 +104,19 @@ impl BarFile {
     /// # Errors
     /// A time frame that is shorter than the file's.
     pub fn series(&self, timeframe: Timeframe) -> Result<Series, String> {
+        Ok(Series::of_bars(&self.symbol, timeframe, &self.bars(timeframe)?, self.taker_known))
+    }
+
+    /// Its bars, or longer ones made of them.
+    ///
+    /// # Errors
+    /// A time frame that is shorter than the file's.
+    pub fn bars(&self, timeframe: Timeframe) -> Result<Vec<Bar>, String> {
         let own = self.timeframe;
         if timeframe < own {
             return Err(format!("{}: bars of {} can't be made of bars of {}", self.symbol, timeframe.as_str(), own.as_str()));
         }
-        let bars = longer(&self.bars, timeframe);
-        Ok(Series::of_bars(&self.symbol, timeframe, &bars, self.taker_known))
+        Ok(longer(&self.bars, timeframe))
     }
 }
 
