@@ -92,7 +92,7 @@ fn a_healed_gap_leaves_no_trace_but_in_history() {
     }
     let dir = tempfile::tempdir().unwrap();
     let market = dir.path().join("market.frames.zst");
-    ok(&["simulate", "--seed", "11", "--symbols", "2", "--hours", "3", "--bursts-per-day", "24", "--out", text(&market)]);
+    ok(&["simulate", "--seed", "11", "--symbols", "3", "--hours", "3", "--bursts-per-day", "24", "--out", text(&market)]);
     let lines = read(&market);
     let begun = lines[0].recv_ms;
     let gap = begun + 70 * 60_000 + 20_000..begun + 73 * 60_000 + 20_000;
@@ -109,7 +109,7 @@ fn a_healed_gap_leaves_no_trace_but_in_history() {
             fills.push(Line { recv_ms: healed_ms, text });
         }
     }
-    assert_eq!(fills.len(), 2 * 4, "four minutes of two symbols");
+    assert_eq!(fills.len(), 3 * 4, "four minutes of three symbols");
     let (before, after): (Vec<&Line>, Vec<&Line>) =
         lines.iter().filter(|line| !lost(line)).partition(|line| line.recv_ms < healed_ms);
 
@@ -127,8 +127,9 @@ fn a_healed_gap_leaves_no_trace_but_in_history() {
     for view in ["bars", "volatility", "correlations", "market_mode", "betas"] {
         let believed = format!("SELECT * FROM {view}_asof(t = fromUnixTimestamp64Milli({before_ms})) ORDER BY ALL");
         check_same(&healed, &broken, &believed);
-        // Of what the gap's minutes determine something else was believed, and still is in history.
-        let touched = if view == "bars" { "venue = 'binance-usdm' AND timeframe = '1m'" } else { "true" };
+    }
+    // Of what the gap's minutes determine something else was believed than is true, and still is in history.
+    for (view, touched) in [("bars", "venue = 'binance-usdm' AND timeframe = '1m'"), ("correlations", "horizon = '30m'")] {
         let of_the_gap = format!(
             "SELECT * FROM {view}_asof(t = fromUnixTimestamp64Milli({before_ms})) WHERE {touched} \
              AND ts >= fromUnixTimestamp64Milli({}) ORDER BY ALL",
@@ -139,5 +140,5 @@ fn a_healed_gap_leaves_no_trace_but_in_history() {
         assert!(!unbroken.is_empty() && unbroken != believed, "{view}: the gap was there");
     }
     let late = "SELECT count() FROM late_events WHERE stream = 'klines'";
-    assert_eq!(ok(&["query", "--store", text(&healed), "--format", "TSV", late]).trim(), "8", "each back-filled bar is listed");
+    assert_eq!(ok(&["query", "--store", text(&healed), "--format", "TSV", late]).trim(), "12", "each back-filled bar is listed");
 }
