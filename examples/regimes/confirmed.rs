@@ -27,8 +27,9 @@ use crate::{bar_files, threads};
 pub const EXPLAINED: &str = "\
 What the view confirmations said around five crises (spot, 1h + 4h + 1d; models trained on two years up to a week before the day).
 models: what the states mean, per frame (- Bear, 0 Chop, + Bull, doubled if strong; v calm, V turbulent: these don't vote).
-bear confirmed: the first hour of the day or the six after at which Bear was newly confirmed; then: the price since 00:00;
-low: the lowest close of these seven days. After it, the view at each day's end: word, confidence, capitals where confirmed.
+bear leads, confirmed: the first hour after 00:00 of the day, within seven days, at which Bear had most votes, and at which it was
+confirmed (.70 of three votes is all three); then: the price since 00:00. low: the lowest close of these days. Below, the view at
+the end of each day: the leading regime, its share of votes, capitals where confirmed.
 ";
 
 const FRAMES: [Timeframe; 3] = [Timeframe::H1, Timeframe::H4, Timeframe::D1];
@@ -144,16 +145,18 @@ fn text(rows: &BTreeMap<i64, Confirmation>, closes: &BTreeMap<i64, f64>, midnigh
     let moved = |to: f64| format!("{:+.1} %", (to / price(midnight) - 1.0) * 100.0);
     let days = |range: std::ops::RangeInclusive<i64>| midnight + range.start() * DAY_MS + 1..=midnight + range.end() * DAY_MS;
     let was_bear = rows.range(..=midnight).next_back().is_some_and(|(_, row)| is_bear(&row));
-    let onset = rows.range(days(0..=WATCHED_DAYS)).map(|(_, row)| row).find(is_bear).filter(|_| !was_bear);
-    let bear = match onset {
-        Some(row) => format!("{} h, then {}", (row.ts - midnight) / HOUR_MS, moved(price(row.ts))),
-        None if was_bear => "already at 00:00".to_owned(),
+    let mut watched = rows.range(days(0..=WATCHED_DAYS)).map(|(_, row)| row);
+    let since = |row: &Confirmation| format!("{} h, then {}", (row.ts - midnight) / HOUR_MS, moved(price(row.ts)));
+    let leads = watched.clone().find(|row| row.primary == Vote::Bear).map_or_else(|| "never".to_owned(), since);
+    let bear = match watched.find(is_bear) {
+        _ if was_bear => "already at 00:00".to_owned(),
+        Some(row) => since(row),
         None => "never".to_owned(),
     };
     let low = closes.range(days(0..=WATCHED_DAYS)).map(|(_, close)| *close).fold(f64::INFINITY, f64::min);
     let at = |day: i64| format!("{day:+} {}", rows.get(&(midnight + day * DAY_MS)).map_or_else(|| "–".to_owned(), word));
     let strip: Vec<String> = (-3..=WATCHED_DAYS).map(at).collect();
-    format!("    bear confirmed: {bear}; low {}\n    {}", moved(low), strip.join(" | "))
+    format!("    bear leads: {leads}; confirmed: {bear}; low {}\n    {}", moved(low), strip.join(" | "))
 }
 
 fn word(row: &Confirmation) -> String {

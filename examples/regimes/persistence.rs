@@ -44,10 +44,8 @@ pub fn simulated() -> Result<(), Box<dyn Error>> {
     let (series, truth) = tokio::runtime::Runtime::new()?.block_on(features_of(market, frames))?;
     let runs: Vec<f64> = truth.regimes.iter().map(|run| (run.to_ts - run.from_ts) as f64 / HOUR_MS as f64).collect();
     println!(
-        "Simulated market, {symbols} symbols, {DAYS} days; {} to train, {} to test. Its true regimes (calm, normal, turbulent, each with or \
+        "Simulated market, {symbols} symbols, {DAYS} days; 40 to train, 5 to test. Its true regimes (calm, normal, turbulent, each with or \
          without a symbol's own agitation) last {:.1} h in the mean",
-        "40 days",
-        "5",
         runs.iter().sum::<f64>() / runs.len() as f64
     );
     for frame in frames {
@@ -120,7 +118,7 @@ async fn features_of(market: Market, frames: [Timeframe; 2]) -> Result<(ByKey, T
 fn walk(series: &[&Series], frame: Timeframe, train_ms: i64, test_ms: i64) -> Result<(), Box<dyn Error>> {
     let bars = |span: i64| (span / frame.ms()) as usize;
     println!(
-        "{:<7}{:<12}{:<12}{:>7}{:>9}{:>13}{:>15}{:>14}{:>14}{:>10}",
+        "{:<7}{:<12}{:<12}{:>7}{:>9}{:<13}{:>15}{:>14}{:>14}{:>12}",
         "frame", "features", "model", "stays", "lasts", "", "switches/year", "logL trained", "logL tested", "best"
     );
     for features in FEATURE_SETS {
@@ -163,10 +161,10 @@ fn line(by_model: &[Vec<EvaluatedFold>], model: usize, frame: Timeframe) -> Resu
     let mean = |of: fn(&EvaluatedFold) -> f64| folds.iter().map(of).sum::<f64>() / count;
     let is_best = |at: usize| by_model.iter().all(|other| folds[at].log_likelihood_per_row >= other[at].log_likelihood_per_row);
     Ok(format!(
-        "{:>7.4}{:>9.1}{:>13}{:>15.0}{:>14.4}{:>14.4}{:>10}",
+        "{:>7.4}{:>9.1}{:<13}{:>15.0}{:>14.4}{:>14.4}{:>12}",
         1.0 - leaves / count,
         lasts,
-        format!("bars, {:.1} d", lasts * frame.ms() as f64 / DAY_MS as f64),
+        format!(" bars, {:.1} d", lasts * frame.ms() as f64 / DAY_MS as f64),
         switches as f64 / tested as f64 * bars_per_year(frame),
         mean(|fold| fold.training_log_likelihood_per_row),
         mean(|fold| fold.log_likelihood_per_row),
