@@ -94,7 +94,7 @@ async fn features_of(market: Market, frames: [Timeframe; 2]) -> Result<(ByKey, T
     let mut pipeline = Pipeline::start(&Config::default(), Pace::Replay, None, extras)?;
     let (pipeline, truth) = tokio::task::spawn_blocking(move || -> Result<_, String> {
         let mut frames = Batches::new(market, 2_048).map_err(|error| error.to_string())?;
-        while let Some(batch) = frames.next() {
+        for batch in frames.by_ref() {
             if !pipeline.input.push(batch.map_err(|error| error.to_string())?) {
                 break; // finishing says why
             }
