@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The crate `hmm` beside hmmlearn and hmmlearn-rs: same rows, same start, same iterations, same run, one thread.
 
-    python3 -m venv venv && venv/bin/pip install -r requirements.txt && venv/bin/python compare.py [rows]
+    python3 benches/side_by_side/compare.py [rows]
 
-Builds the Rust side with cargo (into the temporary directory), draws rows from a known 4-state model with 5 features, times all
+The first run makes a venv in target/side_by_side and installs requirements.txt into it; where pip can't, it says so and stops. Builds
+the Rust side with cargo (without hmmlearn-rs where that crate can't be had, and says so), draws rows from a known 4-state model with 5 features, times all
 implementations one after the other and prints nanoseconds per step with the ratio to `hmm`. The log-likelihood after the
 iterations stands beside each time: implementations that do the same work agree on it. Processor time, not wall time; a busy machine
 still slows everything, so trust the ratios, and run it where little else runs.
@@ -16,6 +17,31 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
+
+HERE = pathlib.Path(__file__).resolve().parent
+TARGET = HERE.parents[1] / "target" / "side_by_side"
+
+
+def python_with_hmmlearn():
+    """The interpreter of the venv, which is made anew when requirements.txt has changed."""
+    home, wanted = TARGET / "venv", (HERE / "requirements.txt").read_text()
+    python, installed = home / "bin" / "python", home / "installed.txt"
+    if not installed.exists() or installed.read_text() != wanted:
+        venv.create(home, clear=True, with_pip=True)
+        install = [python, "-m", "pip", "install", "--quiet", "-r", HERE / "requirements.txt"]
+        if subprocess.run(install, check=False).returncode:
+            sys.exit(
+                f"compare.py: pip could not install {', '.join(wanted.split())} (its reason is above); nothing was measured. "
+                "Give pip a package index that it can reach, and run this again"
+            )
+        installed.write_text(wanted)
+    return python
+
+
+if __name__ == "__main__" and pathlib.Path(sys.prefix).resolve() != (TARGET / "venv").resolve():
+    own = python_with_hmmlearn()
+    os.execv(own, [own, __file__, *sys.argv[1:]])
 
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[threads] = "1"
@@ -24,7 +50,8 @@ import numpy as np  # noqa: E402  (after the thread counts)
 from hmmlearn.hmm import GaussianHMM  # noqa: E402
 
 STATES, DIMS, ITERATIONS = 4, 5, 6
-HERE = pathlib.Path(__file__).resolve().parent
+# An EM iteration takes hmmlearn's scaling mode at least so many times as long.
+RATIO_MIN = 15
 
 
 def market(rows):
@@ -74,12 +101,12 @@ def rust_side(x, transition, means):
             "rows": x, "start": np.full(STATES, 1.0 / STATES), "transition": transition, "means": means,
         }.items():
             np.ascontiguousarray(values, dtype="<f8").tofile(pathlib.Path(directory) / f"{name}.f64")
-        target = os.environ.get("CARGO_TARGET_DIR", str(pathlib.Path(tempfile.gettempdir()) / "hmm-side-by-side"))
-        subprocess.run(
-            ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", HERE / "Cargo.toml", "--target-dir", target],
-            check=True,
-        )
-        binary = pathlib.Path(target) / "release" / "side_by_side"
+        build = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", HERE / "Cargo.toml", "--target-dir", TARGET]
+        if subprocess.run(build, check=False).returncode:
+            print("compare.py: without hmmlearn-rs, which cargo could not build (its reason is above)", file=sys.stderr)
+            if subprocess.run([*build, "--no-default-features"], check=False).returncode:
+                sys.exit("compare.py: cargo could not build the Rust side either (its reason is above); nothing was measured")
+        binary = TARGET / "release" / "side_by_side"
         arguments = [binary, directory, str(STATES), str(DIMS), str(ITERATIONS)]
         for line in subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.splitlines():
             yield json.loads(line)
@@ -96,6 +123,12 @@ def main():
         for line in (line for line in found if line["what"] == what):
             ratio, log_likelihood = line["nanos"] / ours, line["log_likelihood"]
             print(f"{what:14}{line['who']:22}{line['nanos']:10.1f}{ratio:10.1f}{log_likelihood:20.4f}")
+    nanos = {(line["who"], line["what"]): line["nanos"] for line in found}
+    for kind in ("diag", "full"):
+        ratio = nanos["hmmlearn scaling", f"EM {kind}"] / nanos["hmm", f"EM {kind}"]
+        verdict = "yes" if ratio >= RATIO_MIN else "NO"
+        print(f"\nEM {kind}: hmmlearn's scaling mode takes {ratio:.1f} × as long; at least {RATIO_MIN}? {verdict}", end="")
+    print()
 
 
 if __name__ == "__main__":

@@ -308,8 +308,10 @@ impl Track {
         self.ballots.forget_before(limit);
         self.chains.retain(|chain| chain.last().is_none_or(|last| last >= limit));
         let warm_up = self.series.place(anchor_of(timeframe, limit) - settings.warm_up_bars as i64 * timeframe.ms());
-        let window = self.series.place(limit).saturating_sub(settings.window_bars);
-        self.series.forget_first(warm_up.min(window));
+        if warm_up > 0 {
+            let window = self.series.place(limit).saturating_sub(settings.window_bars);
+            self.series.forget_first(warm_up.min(window));
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Filter {
     /// α_t, normalised; the start distribution before the first row.
     alpha: Vec<Block>,
     /// 1e-290 for states that can be occupied in the long run.
-    floor: Vec<Block>,
+    floor: Arc<[Block]>,
     steps: u64,
 }
 
@@ -37,7 +37,7 @@ impl Filter {
         let reach = kernel.reachable(usize::MAX);
         let mut floor = vec![Block::ZERO; kernel.blocks];
         (0..kernel.states.min(64)).filter(|s| reach >> s & 1 == 1).for_each(|s| floor[s / 4].0[s % 4] = FLOOR);
-        Filter { alpha: kernel.start.clone(), kernel, floor, steps: 0 }
+        Filter { alpha: kernel.start.clone(), kernel, floor: floor.into(), steps: 0 }
     }
 
     /// Number of states.

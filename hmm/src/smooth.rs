@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct FixedLag {
     filter: Filter,
     /// A, row-major.
-    transition: Vec<f64>,
+    transition: Arc<[f64]>,
     /// The last lag + 1 filtered distributions, a ring.
     ring: Vec<f64>,
     lag: usize,

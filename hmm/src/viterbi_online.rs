@@ -7,12 +7,13 @@ use crate::error::HmmError;
 use crate::kernel::Kernel;
 use crate::model::Hmm;
 use crate::observations::check_row;
+use std::sync::Arc;
 
 /// The best path's tail, advanced row by row.
 #[derive(Debug, Clone)]
 pub struct OnlineViterbi {
-    kernel: Kernel,
-    log_transition: Vec<f64>,
+    kernel: Arc<Kernel>,
+    log_transition: Arc<[f64]>,
     /// Best log-probability of a path ending in each state, less the best of all.
     scores: Vec<f64>,
     next: Vec<f64>,
@@ -27,7 +28,7 @@ impl OnlineViterbi {
     pub fn new(model: &Hmm, lag: usize) -> Result<Self, HmmError> {
         let k = model.states();
         Ok(OnlineViterbi {
-            kernel: Kernel::new(model)?,
+            kernel: Arc::new(Kernel::new(model)?),
             log_transition: model.transition().iter().map(|a| a.ln()).collect(),
             scores: model.start().iter().map(|p| p.ln()).collect(),
             next: vec![0.0; k],

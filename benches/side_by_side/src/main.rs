@@ -11,10 +11,13 @@ use std::time::Instant;
 
 use hmm::ndarray::{Array1, Array2, Array3};
 use hmm::{Covariance, Emission, Filter, FitConfig, Hmm, Observations};
-use hmmlearn::core::Implementation;
-use hmmlearn::covariance::{CovarStore, CovarianceType};
-use hmmlearn::models::GaussianHmm;
-use hmmlearn::ndarray as theirs;
+#[cfg(feature = "hmmlearn-rs")]
+use hmmlearn::{
+    core::Implementation,
+    covariance::{CovarStore, CovarianceType},
+    models::GaussianHmm,
+    ndarray as theirs,
+};
 
 struct Input {
     rows: Vec<f64>,
@@ -82,6 +85,7 @@ fn ours(input: &Input, full: bool) {
     tell("hmm", &format!("filter {name}"), nanos, sum);
 }
 
+#[cfg(feature = "hmmlearn-rs")]
 fn other(input: &Input, full: bool, implementation: Implementation, mode: &str) {
     let (k, d) = (input.k, input.d);
     let name = if full { "full" } else { "diag" };
@@ -135,7 +139,9 @@ fn main() {
     };
     for full in [false, true] {
         ours(&input, full);
-        other(&input, full, Implementation::Scaling, "scaling");
-        other(&input, full, Implementation::Log, "log");
+        #[cfg(feature = "hmmlearn-rs")]
+        for (implementation, mode) in [(Implementation::Scaling, "scaling"), (Implementation::Log, "log")] {
+            other(&input, full, implementation, mode);
+        }
     }
 }

@@ -150,7 +150,7 @@ impl Chain {
             label: decided.and_then(|state| model.label(state)),
             firm: decided.is_some_and(|state| probabilities[state] >= settings.leave),
             probability: Real(probabilities[speaks_of]),
-            smoothed: if is_smoothed { reals(&smoothed) } else { Box::default() },
+            smoothed: if is_smoothed { reals(&smoothed) } else { Arc::default() },
             viterbi_state: viterbi_state as u8,
             viterbi_label: model.label(viterbi_state),
             surprise: Real(surprise),
@@ -161,7 +161,7 @@ impl Chain {
         })
     }
 
-    fn forecast(&self, now: &[f64], bars: usize) -> Box<[Real]> {
+    fn forecast(&self, now: &[f64], bars: usize) -> Arc<[Real]> {
         let states = now.len();
         let mut ahead: Vec<Real> = Vec::with_capacity(states * bars);
         for h in 0..bars {
@@ -180,6 +180,6 @@ pub(super) fn most_probable(probabilities: &[f64]) -> usize {
     (1..probabilities.len()).fold(0, |top, state| if probabilities[state] > probabilities[top] { state } else { top })
 }
 
-pub(super) fn reals(values: &[f64]) -> Box<[Real]> {
+pub(super) fn reals<C: FromIterator<Real>>(values: &[f64]) -> C {
     values.iter().copied().map(Real).collect()
 }

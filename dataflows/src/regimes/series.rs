@@ -24,9 +24,10 @@ impl Series {
 
     /// The place of the first row at or after `ts`.
     pub fn place(&self, ts: i64) -> usize {
-        match self.times.back() {
-            Some(&last) if last < ts => self.len(),
-            Some(&last) if last == ts => self.len() - 1,
+        match (self.times.front(), self.times.back()) {
+            (Some(&first), _) if ts <= first => 0,
+            (_, Some(&last)) if last < ts => self.len(),
+            (_, Some(&last)) if last == ts => self.len() - 1,
             _ => self.times.partition_point(|&time| time < ts),
         }
     }

@@ -43,9 +43,9 @@ pub struct Regime {
     /// Filtered probability of the decided state; of the most probable one while none is decided.
     pub probability: Real,
     /// P(state | bars so far), by state.
-    pub probabilities: Box<[Real]>,
+    pub probabilities: Arc<[Real]>,
     /// P(state `lag` bars ago | bars so far), by state; empty in the first bars of a chain.
-    pub smoothed: Box<[Real]>,
+    pub smoothed: Arc<[Real]>,
     /// The state of this bar on the most probable path so far.
     pub viterbi_state: u8,
     /// Its label.
@@ -53,7 +53,7 @@ pub struct Regime {
     /// −log p(bar | bars before), nats, in the model's standardised units.
     pub surprise: Real,
     /// P(state h bars ahead) for h = 1, 2, …: all states of h = 1, then of h = 2, …
-    pub forecast: Box<[Real]>,
+    pub forecast: Arc<[Real]>,
     /// Expected bars that the decided (or most probable) state lasts on; `None`: for ever.
     pub expected_duration_bars: Option<Real>,
     /// Of `probabilities`, nats: 0 is certainty.
