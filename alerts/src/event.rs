@@ -3,14 +3,17 @@
 //! Its id is a hash of what it is about (type, key, onset), never of what is known about it so far. So a repeat after a
 //! restart, a correction and the resolution all carry the id of the first telling, and a receiver can match them.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::de::Error as _;
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// What an event is about. The names are the ones of the `alerts` view and of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[non_exhaustive]
 pub enum EventType {
@@ -88,7 +91,7 @@ impl EventType {
 }
 
 /// Whether it is true now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It is.
@@ -109,7 +112,7 @@ impl Status {
 }
 
 /// How grave it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Severity {
     /// Good to know.
@@ -133,7 +136,7 @@ impl Severity {
 }
 
 /// One thing that a person is told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Stable: see [`event_id`].
     pub id: String,
@@ -142,13 +145,13 @@ pub struct Event {
     /// Whether it is true now.
     pub status: Status,
     /// When it happened (firing: the onset; resolved: the end), event time, UTC ms.
-    #[serde(serialize_with = "iso_ms")]
+    #[serde(serialize_with = "iso_ms", deserialize_with = "ms_of_iso")]
     pub timestamp: i64,
     /// When the program knew, UTC ms.
-    #[serde(serialize_with = "iso_ms")]
+    #[serde(serialize_with = "iso_ms", deserialize_with = "ms_of_iso")]
     pub known_at: i64,
     /// Canonical symbol: `BTC-USDT-PERP`. Two with a slash between them are written as `asset_pair`.
-    #[serde(flatten, serialize_with = "subject")]
+    #[serde(flatten, serialize_with = "subject", deserialize_with = "symbol_of_subject")]
     pub symbol: String,
     /// Whose.
     pub venue: String,
@@ -159,7 +162,7 @@ pub struct Event {
     /// A few sentences with the numbers.
     pub description: String,
     /// The view that said it: `cascades`, `volatility`.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     /// The row that it speaks of.
     pub data: Map<String, Value>,
 }
@@ -217,6 +220,22 @@ fn subject<S: Serializer>(symbol: &str, serializer: S) -> Result<S::Ok, S::Error
     map.end()
 }
 
+#[derive(Deserialize)]
+struct Subject {
+    symbol: Option<String>,
+    asset_pair: Option<String>,
+}
+
+fn symbol_of_subject<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let Subject { symbol, asset_pair } = Subject::deserialize(deserializer)?;
+    symbol.or(asset_pair).ok_or_else(|| D::Error::custom("neither `symbol` nor `asset_pair` is there"))
+}
+
+fn ms_of_iso<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let text = Cow::<'de, str>::deserialize(deserializer)?;
+    DateTime::parse_from_rfc3339(&text).map(|time| time.timestamp_millis()).map_err(D::Error::custom)
+}
+
 fn iso_ms<S: Serializer>(ms: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&iso(*ms))
 }
@@ -251,5 +270,29 @@ mod tests {
             assert_eq!(serde_json::to_value(t).ok(), Some(Value::from(t.as_str())));
         }
         assert_eq!(EventType::from_name("liquidation_cascade"), None);
+    }
+
+    #[test]
+    fn an_event_comes_back_from_its_json() {
+        let check = |symbol: &str| {
+            let event = Event {
+                id: event_id(EventType::RegimeChange, &["a"], 1),
+                event_type: EventType::RegimeChange,
+                status: Status::Firing,
+                timestamp: 1_723_075_200_007,
+                known_at: 1_723_075_200_027,
+                symbol: symbol.into(),
+                venue: "bybit-linear".into(),
+                severity: Severity::Warning,
+                title: "t \"x\"".into(),
+                description: "d".into(),
+                source: "regime_episodes".into(),
+                data: Map::from_iter([("a".to_owned(), Value::from(0.1))]),
+            };
+            assert_eq!(serde_json::from_str::<Event>(&event.to_json()).map_err(|e| e.to_string()), Ok(event));
+        };
+        check("BTC-USDT-PERP");
+        check("BTC-USDT-PERP/MARKET");
+        check("");
     }
 }

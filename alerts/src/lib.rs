@@ -7,14 +7,22 @@
 //! The crate knows nothing of the dataflow that finds the facts, has no wall clock (callers pass one) and writes no file:
 //! every attempt is reported to the caller, who keeps it.
 
+pub mod alert;
+pub mod channels;
+pub mod chart;
 pub mod deliver;
 pub mod event;
 pub mod facts;
+pub mod message;
+pub mod notice;
 pub mod sign;
 
+pub use alert::Alert;
+pub use chart::Chart;
 pub use event::{Event, EventType, Severity, Status, event_id};
 pub use facts::{
     CascadeFacts, CorrelationFacts, Coverage, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts, OiShockFacts,
     Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
+pub use notice::{Notice, NoticeKind};
 pub use sign::Secret;

@@ -91,7 +91,7 @@ impl Event {
             severity: facts.severity_label,
             title: cascade_title(&facts),
             description: cascade_description(&facts),
-            source: "cascades",
+            source: "cascades".into(),
             data: cascade_data(&facts),
             symbol: facts.symbol,
             venue: facts.venue,

@@ -63,7 +63,7 @@ impl Event {
                 "By fractions of a second {symbol} now moves before {score} more of the compared symbols than move before it. \
                  {before} led until now."
             ),
-            source: "leaders",
+            source: "leaders".into(),
             data: object(json!({ "leader": symbol, "before": before, "score": score })),
             symbol,
         }
@@ -94,7 +94,7 @@ impl Event {
             severity: Severity::Warning,
             title: format!("{resolved}{symbol_a} and {other} moved apart: correlation {r:.2} over {horizon}{usual}"),
             description: format!("The correlation of returns over {horizon} fell to {r:.2}. {against}{trade}"),
-            source: "correlation_breaks",
+            source: "correlation_breaks".into(),
             data: object(json!({
                 "return_correlation": r,
                 "divergence_strength": divergence_strength,

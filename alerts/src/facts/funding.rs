@@ -63,7 +63,7 @@ impl Event {
             severity: Severity::Warning,
             title: title(&facts),
             description: description(&facts),
-            source: "funding_anomalies",
+            source: "funding_anomalies".into(),
             data,
             symbol: facts.symbol,
             venue: facts.venue,
@@ -145,7 +145,7 @@ impl Event {
                 iso(facts.onset_ms),
                 lasted.unwrap_or_default(),
             ),
-            source: "oi_shocks",
+            source: "oi_shocks".into(),
             data: object(json!({
                 "onset": iso(facts.onset_ms), "ended_at": facts.ended_at_ms.map(iso), "change_5m": facts.change,
                 // As text, as the cascade's own event has it.

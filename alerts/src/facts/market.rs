@@ -53,7 +53,7 @@ impl Event {
             severity: Severity::Critical,
             title: title(&facts),
             description: description(&facts),
-            source: "market_cascades",
+            source: "market_cascades".into(),
             data: data(&facts),
             symbol: String::new(),
             venue: String::new(),

@@ -88,7 +88,7 @@ impl Event {
             severity: if *topic == RegimeTopic::Drift { Severity::Warning } else { Severity::Info },
             title: if ended_at_ms.is_some() { format!("Resolved: {title}") } else { title },
             description,
-            source: "regime_episodes",
+            source: "regime_episodes".into(),
             data: object(json!({
                 "timeframe": timeframe, "onset": iso(*onset_ms), "ended_at": ended_at_ms.map(iso), "from": from, "to": to,
                 "model": facts.model, "strength": strength,

@@ -91,7 +91,7 @@ impl Event {
             severity: Severity::Info,
             title,
             description,
-            source: "zone_touches",
+            source: "zone_touches".into(),
             data: object(json!({
                 "side": side, "onset": iso(*onset_ms), "ended_at": ended_at_ms.map(iso), "price_low": price_low,
                 "price_high": price_high, "rank": facts.rank, "notional_usd": facts.notional_usd, "touches": facts.touches,

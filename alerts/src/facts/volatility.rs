@@ -89,7 +89,7 @@ impl Event {
                 facts.risk_multiplier_before,
                 facts.risk_multiplier,
             ),
-            source: "volatility",
+            source: "volatility".into(),
             data,
             symbol: facts.symbol,
             venue: facts.venue,
