@@ -15,6 +15,8 @@ pub mod event;
 pub mod facts;
 pub mod message;
 pub mod notice;
+pub mod outbox;
+pub mod pace;
 pub mod sign;
 
 pub use alert::Alert;
