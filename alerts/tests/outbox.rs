@@ -348,7 +348,7 @@ fn more_than_the_bound_is_given_up_with_its_reason() {
 /// Dies at random steps, in each of the places where it can, and goes on from the file. A receiver that de-duplicates by id sees every alert exactly once.
 #[test]
 fn a_kill_at_any_point_loses_nothing_and_repeats_under_the_same_id() {
-    let seeds = if std::env::var_os("REGIMEFLOW_SOAK").is_some() { 1_000 } else { 60 };
+    let seeds: u64 = if std::env::var_os("REGIMEFLOW_SOAK").is_some() { 1_000 } else { 60 };
     for seed in 0..seeds {
         let (_dir, path) = file();
         let mut rng = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
