@@ -43,11 +43,15 @@ pub enum EventType {
     RegimeConfirmed,
     /// A model no longer fits.
     ModelDrift,
+    /// A number of a view is beyond what a rule allows.
+    Threshold,
+    /// A venue's stream is not heard.
+    FeedGap,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::LiquidationCascade,
         Self::MarketCascade,
         Self::SupportZoneTouched,
@@ -61,6 +65,8 @@ impl EventType {
         Self::RegimeChange,
         Self::RegimeConfirmed,
         Self::ModelDrift,
+        Self::Threshold,
+        Self::FeedGap,
     ];
 
     /// As JSON, SQL and the configuration write it.
@@ -80,6 +86,8 @@ impl EventType {
             Self::RegimeChange => "REGIME_CHANGE",
             Self::RegimeConfirmed => "REGIME_CONFIRMED",
             Self::ModelDrift => "MODEL_DRIFT",
+            Self::Threshold => "THRESHOLD",
+            Self::FeedGap => "FEED_GAP",
         }
     }
 

@@ -23,7 +23,7 @@ pub use alert::Alert;
 pub use chart::Chart;
 pub use event::{Event, EventType, Severity, Status, event_id};
 pub use facts::{
-    CascadeFacts, CorrelationFacts, Coverage, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts, OiShockFacts,
+    CascadeFacts, CorrelationFacts, Coverage, FeedGapFacts, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts, OiShockFacts,
     Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 pub use notice::{Notice, NoticeKind};

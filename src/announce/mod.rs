@@ -1,15 +1,12 @@
 //! From episodes to events: what has begun, grown graver or is over, in the words of the `alerts` crate.
 //!
-//! The `alerts` view is a function of the views behind it, row by row, so it is the same however the run was cut into quanta. Sending is
-//! not: only what was going on when we learnt of it is sent. Rules, routing and the outbox come between this and the couriers later.
+//! Which of them are alerts is for [`crate::rules`] to say.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use alerts::{Event, Status};
+use alerts::{Event, FeedGapFacts, Status};
 use dataflows::model::{Change, Changes, Coverage, Instruments, Severity};
 
-use crate::store::Quantum;
 use crate::store::edge::{AlertRow, EdgeRow};
 
 mod correlation;
@@ -28,98 +25,48 @@ pub trait Announced {
 }
 
 /// Events by id and diff, with their onset.
-type Rows = BTreeMap<(String, isize), (Event, i64)>;
+pub(crate) type Rows = BTreeMap<(String, isize), (Event, i64)>;
 
-/// Ended alerts are remembered for so long after they became known, so that a correction does not fire them again.
-const REMEMBERED_MS: u64 = 6 * 3_600_000;
-
-/// Follows the views that speak of episodes.
-pub struct Announcer {
-    instruments: Arc<Instruments>,
-    told: HashMap<String, Told>,
-    forgotten_at: u64,
+/// What a quantum's changes say of episodes.
+pub(crate) fn episodes(changes: &[Changes], instruments: &Instruments, known_at: i64) -> Rows {
+    let mut rows = Rows::new();
+    for changes in changes {
+        match changes {
+            Changes::Cascades(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::MarketCascades(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::VolatilityRegimes(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::ZoneTouches(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::FundingAnomalies(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::OiShocks(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::RegimeEpisodes(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::CorrelationBreaks(changes) => tell(changes, instruments, known_at, &mut rows),
+            Changes::Leaders(changes) => tell(changes, instruments, known_at, &mut rows),
+            _ => {} // not an episode
+        }
+    }
+    rows
 }
 
-/// What was last sent of an alert.
-enum Told {
-    /// It goes on.
-    Firing(Box<Event>),
-    /// It is over, as became known then.
-    Over(u64),
+fn tell<R: Announced>(changes: &[Change<R>], instruments: &Instruments, known_at: i64, rows: &mut Rows) {
+    for (row, _, diff) in changes {
+        let event = row.event(instruments, known_at);
+        rows.extend(event.map(|event| ((event.id.clone(), *diff), (event, row.onset()))));
+    }
 }
 
-impl Announcer {
-    /// Nothing has been told yet.
-    #[must_use]
-    pub fn new(instruments: Arc<Instruments>) -> Self {
-        Self { instruments, told: HashMap::new(), forgotten_at: 0 }
-    }
-
-    /// Takes in a quantum: returns the events to send and adds the rows of the `alerts` view to the quantum.
-    pub fn observe(&mut self, quantum: &mut Quantum) -> Vec<Event> {
-        let known_at = quantum.known_at;
-        let mut rows = Rows::new();
-        for changes in &quantum.changes {
-            match changes {
-                Changes::Cascades(changes) => self.tell(changes, &mut rows),
-                Changes::MarketCascades(changes) => self.tell(changes, &mut rows),
-                Changes::VolatilityRegimes(changes) => self.tell(changes, &mut rows),
-                Changes::ZoneTouches(changes) => self.tell(changes, &mut rows),
-                Changes::FundingAnomalies(changes) => self.tell(changes, &mut rows),
-                Changes::OiShocks(changes) => self.tell(changes, &mut rows),
-                Changes::RegimeEpisodes(changes) => self.tell(changes, &mut rows),
-                Changes::CorrelationBreaks(changes) => self.tell(changes, &mut rows),
-                Changes::Leaders(changes) => self.tell(changes, &mut rows),
-                _ => {} // not an episode
-            }
-        }
-        let mut events = Vec::new();
-        for ((id, diff), (event, onset)) in &rows {
-            let is_gone = *diff < 0 && !rows.contains_key(&(id.clone(), 1));
-            events.extend(if is_gone { self.taken_back(id, known_at) } else { self.news(event, *diff, known_at) });
-            quantum.edge.push(EdgeRow::Alert(to_row(event, *onset, known_at, *diff)));
-        }
-        self.forget(known_at);
-        events
-    }
-
-    fn tell<R: Announced>(&self, changes: &[Change<R>], rows: &mut Rows) {
-        for (row, known_at, diff) in changes {
-            let event = row.event(&self.instruments, i64::try_from(*known_at).unwrap_or(i64::MAX));
-            rows.extend(event.map(|event| ((event.id.clone(), *diff), (event, row.onset()))));
-        }
-    }
-
-    /// What begins is told, what grows graver is told again under the same id, what is over is resolved. What was over before we knew
-    /// of it is history: it is kept, not told.
-    fn news(&mut self, event: &Event, diff: isize, known_at: u64) -> Option<Event> {
-        let is_news = diff > 0
-            && match (self.told.get(&event.id), event.status) {
-                (None, status) => status == Status::Firing,
-                (Some(Told::Firing(told)), Status::Firing) => event.severity > told.severity,
-                (Some(Told::Firing(_)), Status::Resolved) => true,
-                (Some(Told::Over(_)), _) => false,
-            };
-        if is_news {
-            let is_over = event.status == Status::Resolved;
-            let told = if is_over { Told::Over(known_at) } else { Told::Firing(Box::new(event.clone())) };
-            self.told.insert(event.id.clone(), told);
-        }
-        is_news.then(|| event.clone())
-    }
-
-    /// A correction took an episode back altogether.
-    fn taken_back(&mut self, id: &str, known_at: u64) -> Option<Event> {
-        let Some(Told::Firing(event)) = self.told.remove(id) else { return None };
-        let known_at = i64::try_from(known_at).unwrap_or(i64::MAX);
-        Some(event.resolved(known_at, known_at))
-    }
-
-    fn forget(&mut self, known_at: u64) {
-        if known_at >= self.forgotten_at + REMEMBERED_MS / 6 {
-            self.forgotten_at = known_at;
-            self.told.retain(|_, told| !matches!(told, Told::Over(at) if *at + REMEMBERED_MS <= known_at));
-        }
+/// Gaps of the feeds, as episodes: open while nothing is heard.
+pub(crate) fn gaps(edge: &[EdgeRow], known_at: i64, rows: &mut Rows) {
+    for gap in edge.iter().filter_map(|row| if let EdgeRow::Gap(gap) = row { Some(gap) } else { None }) {
+        let event = Event::feed_gap(FeedGapFacts {
+            venue: gap.venue.clone(),
+            stream: gap.stream.clone(),
+            symbol: gap.symbol.clone(),
+            from_ms: gap.from_ts,
+            to_ms: gap.to_ts,
+            cause: gap.cause.clone(),
+            known_at_ms: known_at,
+        });
+        rows.insert((event.id.clone(), 1), (event, gap.from_ts));
     }
 }
 
@@ -139,7 +86,7 @@ fn coverage(coverage: Coverage) -> alerts::Coverage {
     }
 }
 
-fn to_row(event: &Event, onset: i64, known_at: u64, diff: isize) -> AlertRow {
+pub(crate) fn to_row(event: &Event, onset: i64, known_at: u64, diff: isize) -> AlertRow {
     AlertRow {
         id: event.id.clone(),
         event_type: event.event_type.as_str().to_owned(),

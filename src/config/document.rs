@@ -12,7 +12,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, nearest};
-use super::schema;
 
 /// Where each key stands, and what is wrong so far.
 #[derive(Debug)]
@@ -71,8 +70,8 @@ impl Places {
     }
 }
 
-/// Checks the document; what is usable of it, or nothing if it is not TOML.
-pub fn check(text: &str, places: &mut Places) -> Option<Value> {
+/// Checks the document against a schema; what is usable of it, or nothing if it is not TOML.
+pub fn check(text: &str, root: &Value, places: &mut Places) -> Option<Value> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let (line, column) = error.span().map_or((0, 0), |span| places.line_column(span.start));
@@ -82,8 +81,7 @@ pub fn check(text: &str, places: &mut Places) -> Option<Value> {
     if !errors.is_empty() {
         return None;
     }
-    let root = schema::config();
-    Walk { root: &root, places }.table(document.get_ref(), &root, "")
+    Walk { root, places }.table(document.get_ref(), root, "")
 }
 
 struct Walk<'a> {

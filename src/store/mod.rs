@@ -13,7 +13,7 @@ mod engine;
 mod error;
 pub mod install;
 pub mod migrate;
-mod rows;
+pub(crate) mod rows;
 pub mod views;
 mod writer;
 

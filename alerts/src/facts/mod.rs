@@ -4,6 +4,7 @@
 
 mod cascade;
 mod correlation;
+mod feed;
 mod funding;
 mod market;
 mod regime;
@@ -13,6 +14,7 @@ mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
 pub use correlation::{CorrelationFacts, LeaderFacts};
+pub use feed::FeedGapFacts;
 pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
 pub use market::MarketCascadeFacts;
 pub use regime::{RegimeFacts, RegimeTopic};

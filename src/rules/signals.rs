@@ -1,0 +1,94 @@
+//! What a rule can watch: the numbers of a view's rows, by the names that SQL knows them by.
+
+use std::collections::BTreeMap;
+
+use dataflows::model::{Change, Changes, Instruments};
+use serde_json::Value;
+
+use crate::store::rows::{Names, Stored};
+use crate::store::views;
+
+/// Views whose rows are single happenings, or so many that a rule on them would watch nothing in particular.
+const NOT_WATCHABLE: [&str; 12] = [
+    "liquidations", "late_events", "rejected_frames", "feed_gaps", "deliveries", "alerts", "models", "correlations", "lead_lag", "cascades",
+    "market_cascades", "support_zones",
+];
+
+/// The views that a rule can name: those whose rows are numbers at a time.
+pub(super) fn watchable() -> impl Iterator<Item = &'static str> {
+    let has_ts = |view: &&views::View| view.key.contains(&"ts");
+    views::VIEWS.iter().filter(has_ts).map(|view| view.name).filter(|name| !NOT_WATCHABLE.contains(name))
+}
+
+/// A row as rules see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Signal {
+    pub view: &'static str,
+    pub venue: String,
+    pub symbol: String,
+    /// What else makes the row the same row, but for its time: `timeframe`, `window`, `horizon`.
+    pub rest: BTreeMap<String, String>,
+    pub ts: i64,
+    pub values: BTreeMap<String, f64>,
+}
+
+impl Signal {
+    /// Whose numbers these are, over time.
+    pub fn line(&self) -> Line {
+        Line { view: self.view, venue: self.venue.clone(), symbol: self.symbol.clone(), rest: self.rest.clone() }
+    }
+}
+
+/// A view's row but for its time: what a rule has one state for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Line {
+    pub view: &'static str,
+    pub venue: String,
+    pub symbol: String,
+    pub rest: BTreeMap<String, String>,
+}
+
+/// The rows of those views that `wants` names, with their diffs.
+pub(super) fn signals(
+    changes: &Changes,
+    instruments: &Instruments,
+    wants: impl Fn(&str) -> bool,
+    found: &mut Vec<(Signal, isize)>,
+) {
+    macro_rules! project {
+        ($($view:ident: $kind:ident($row:ty),)*) => {
+            match changes {
+                $(Changes::$kind(rows) => if wants(stringify!($view)) {
+                    project::<$row>(stringify!($view), rows, instruments, found);
+                },)*
+            }
+        };
+    }
+    dataflows::for_each_view!(project);
+}
+
+fn project<R: Stored>(view: &'static str, rows: &[Change<R>], instruments: &Instruments, found: &mut Vec<(Signal, isize)>) {
+    let Some(key) = views::named(view).map(|view| view.key) else { return };
+    let mut names = Names::default();
+    for id in rows.iter().flat_map(|(row, _, _)| row.instruments()) {
+        if let Some(instrument) = instruments.get(id) {
+            names.insert(id, instrument);
+        }
+    }
+    for (row, _, diff) in rows {
+        let Some(Ok(Value::Object(columns))) = row.stored(0, 1, &names).map(serde_json::to_value) else { continue };
+        let Some(ts) = columns.get("ts").and_then(Value::as_i64) else { continue };
+        let mut signal = Signal { view, venue: String::new(), symbol: String::new(), rest: BTreeMap::new(), ts, values: BTreeMap::new() };
+        for (name, value) in columns {
+            match (name.as_str(), value) {
+                ("ts" | "known_at" | "diff", _) => {}
+                ("venue", Value::String(text)) => signal.venue = text,
+                ("symbol", Value::String(text)) => signal.symbol = text,
+                (_, Value::String(text)) if key.contains(&name.as_str()) => drop(signal.rest.insert(name, text)),
+                (_, Value::Number(number)) => drop(number.as_f64().map(|number| signal.values.insert(name, number))),
+                _ => {}
+            }
+        }
+        found.push((signal, *diff));
+    }
+}
