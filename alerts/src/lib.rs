@@ -1,7 +1,7 @@
 //! Alerts: what is told to people, and how it reaches them.
 //!
 //! [`event`] is what is told: the JSON of `schemas/events.schema.json`. [`facts`] turns what a view says into an event with
-//! its sentences. [`sign`] proves who sent it. [`deliver`] carries it: a [`deliver::Channel`] makes one attempt, a
+//! its sentences. [`policy`] decides who is told what and when. [`sign`] proves who sent it. [`deliver`] carries it: a [`deliver::Channel`] makes one attempt, a
 //! [`deliver::Courier`] makes the next ones.
 //!
 //! The crate knows nothing of the dataflow that finds the facts, has no wall clock (callers pass one) and writes no file:
@@ -17,6 +17,7 @@ pub mod message;
 pub mod notice;
 pub mod outbox;
 pub mod pace;
+pub mod policy;
 pub mod sign;
 
 pub use alert::Alert;

@@ -41,7 +41,7 @@ pub(super) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }
 
-pub(super) fn duration(ms: i64) -> String {
+pub(crate) fn duration(ms: i64) -> String {
     let secs = ms.max(0) / 1_000;
     match (secs / 3_600, secs / 60 % 60, secs % 60) {
         (0, 0, s) => format!("{s} s"),
