@@ -13,8 +13,10 @@ pub mod chart;
 pub mod deliver;
 pub mod event;
 pub mod facts;
+pub mod guard;
 pub mod message;
 pub mod notice;
+pub mod secret;
 pub mod sign;
 
 pub use alert::Alert;
@@ -24,5 +26,7 @@ pub use facts::{
     CascadeFacts, CorrelationFacts, Coverage, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts, OiShockFacts,
     Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
+pub use guard::Guard;
 pub use notice::{Notice, NoticeKind};
+pub use secret::SecretText;
 pub use sign::Secret;
