@@ -29,6 +29,8 @@ use crate::secret::SecretText;
 mod embeds;
 pub mod limits;
 
+pub use embeds::payload;
+
 /// A Discord channel's webhook.
 #[derive(Debug)]
 pub struct Discord {
@@ -87,14 +89,14 @@ impl Channel for Discord {
     fn send<'a>(&'a self, notice: &'a Notice, now_ms: i64) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
             let message = Message::of(notice);
-            let (payload, png) = embeds::payload(&message, notice.total());
+            let (payload, png) = payload(&message, notice.total());
             self.http.attempt(self.post(&payload, png), now_ms, read).await
         })
     }
 
     fn preview(&self, notice: &Notice, _now_ms: i64) -> String {
         let message = Message::of(notice);
-        let (payload, png) = embeds::payload(&message, notice.total());
+        let (payload, png) = payload(&message, notice.total());
         preview(&self.post(&payload, png), &payload, png.map(<[u8]>::len))
     }
 }

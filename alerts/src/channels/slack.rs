@@ -27,6 +27,8 @@ use crate::secret::SecretText;
 mod blocks;
 pub mod limits;
 
+pub use blocks::payload;
+
 /// A Slack channel's incoming webhook.
 #[derive(Debug)]
 pub struct Slack {
@@ -65,13 +67,13 @@ impl Channel for Slack {
 
     fn send<'a>(&'a self, notice: &'a Notice, now_ms: i64) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
-            let payload = blocks::payload(&Message::of(notice), notice.total());
+            let payload = payload(&Message::of(notice), notice.total());
             self.http.attempt(self.post(&payload), now_ms, read).await
         })
     }
 
     fn preview(&self, notice: &Notice, _now_ms: i64) -> String {
-        let payload = blocks::payload(&Message::of(notice), notice.total());
+        let payload = payload(&Message::of(notice), notice.total());
         preview(&self.post(&payload), &payload, None)
     }
 }

@@ -34,6 +34,12 @@ pub mod limits;
 /// Where bots post to, unless a test or an own server is meant.
 pub const BASE: &str = "https://api.telegram.org";
 
+/// A message as HTML, within [`limits::TEXT`].
+#[must_use]
+pub fn text(message: &Message) -> String {
+    html::text(message, limits::TEXT).text
+}
+
 /// A bot and the chat that it writes into.
 #[derive(Debug)]
 pub struct Telegram {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::limits;
-use crate::channels::fit::{Fitted, Lines, fit, share, units, verbatim};
+use crate::channels::fit::{Fitted, Lines, fit, share, units};
 use crate::event::{Severity, Status, iso};
 use crate::message::{Message, Section};
 
@@ -12,8 +12,9 @@ const FOOTER_RESERVED: usize = 400;
 /// Fields that are no longer than this stand beside each other.
 const INLINE_MAX: usize = 48;
 
-/// The payload, and the chart if it is to be attached.
-pub(super) fn payload(message: &Message, total: u64) -> (Value, Option<&[u8]>) {
+/// The payload, and the chart if it is to be attached. `total`: how many alerts the notice speaks of.
+#[must_use]
+pub fn payload(message: &Message, total: u64) -> (Value, Option<&[u8]>) {
     let mut left = limits::TOTAL - FOOTER_RESERVED;
     let mut embeds = Vec::new();
     let (worded, bare): (Vec<&Section>, Vec<&Section>) = message.sections.iter().partition(|section| is_worded(section));
@@ -33,7 +34,8 @@ pub(super) fn payload(message: &Message, total: u64) -> (Value, Option<&[u8]>) {
     if embeds.is_empty() {
         embeds.push(Map::from_iter([("color".to_owned(), colour(message.severity, message.status).into())]));
     }
-    let footer = fit(&message.footer, FOOTER_RESERVED, Lines::One, verbatim);
+    // A footer knows no markup.
+    let footer = fit(&message.footer, FOOTER_RESERVED, Lines::One, unnamed);
     if let (Some(last), false) = (embeds.last_mut(), footer.text.is_empty()) {
         last.insert("footer".to_owned(), json!({ "text": footer.text }));
     }
@@ -154,6 +156,10 @@ fn escape(c: char, begins_line: bool, out: &mut String) -> usize {
         out.push(c);
         return 2;
     }
+    unnamed(c, begins_line, out)
+}
+
+fn unnamed(c: char, _begins_line: bool, out: &mut String) -> usize {
     out.push(c);
     if c == '@' {
         out.push('\u{200b}');

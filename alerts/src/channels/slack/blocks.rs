@@ -17,7 +17,9 @@ const FOOTER_MAX: usize = 500;
 /// What an alert's context line takes at most: severity, status, time.
 const CONTEXT_RESERVED: usize = 80;
 
-pub(super) fn payload(message: &Message, total: u64) -> Value {
+/// The payload. `total`: how many alerts the notice speaks of.
+#[must_use]
+pub fn payload(message: &Message, total: u64) -> Value {
     let title = or_dash(fit(&message.title, limits::HEADER, Lines::One, escape));
     let mut blocks = vec![json!({ "type": "header", "text": { "type": "plain_text", "text": title.text, "emoji": false } })];
     let mut left = limits::TOTAL - AROUND;
