@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use super::fit::{Lines, fit, verbatim};
-use super::webhook::json_body;
+use super::webhook::{Format, body};
 use super::{Channel, Outcome, Pace, Verdict, mark};
 use crate::event::iso;
 use crate::message::Message;
@@ -56,7 +56,7 @@ impl Stdout {
         match self.form {
             Form::Text => text(&Message::of(notice)),
             Form::JsonLines => {
-                let mut body: Value = serde_json::from_str(&json_body(notice)).unwrap_or_default();
+                let mut body: Value = serde_json::from_str(&body(notice, Format::Standard)).unwrap_or_default();
                 body["notice_id"] = notice.id.as_str().into();
                 format!("{body}\n")
             }

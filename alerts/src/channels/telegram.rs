@@ -34,10 +34,10 @@ pub mod limits;
 /// Where bots post to, unless a test or an own server is meant.
 pub const BASE: &str = "https://api.telegram.org";
 
-/// A message as HTML, within [`limits::TEXT`].
+/// A message as HTML, within [`limits::TEXT`]. `total`: how many alerts the notice speaks of.
 #[must_use]
-pub fn text(message: &Message) -> String {
-    html::text(message, limits::TEXT).text
+pub fn text(message: &Message, total: u64) -> String {
+    html::text(message, total, limits::TEXT).text
 }
 
 /// A bot and the chat that it writes into.
@@ -99,13 +99,13 @@ impl Telegram {
     }
 
     /// The request, its fields for people, and the photo's length.
-    fn post(&self, message: &Message) -> (Post, Value, Option<usize>) {
+    fn post(&self, message: &Message, total: u64) -> (Post, Value, Option<usize>) {
         let mut fields = vec![("chat_id", Value::from(self.chat_id.as_str())), ("parse_mode", "HTML".into())];
         fields.extend(self.thread_id.map(|id| ("message_thread_id", id.into())));
         if message.severity == Severity::Info {
             fields.push(("disable_notification", true.into()));
         }
-        let text = html::text(message, limits::TEXT);
+        let text = html::text(message, total, limits::TEXT);
         let png = message.png.as_deref().filter(|png| !png.is_empty() && png.len() <= limits::PHOTO_BYTES);
         if let Some(png) = png.filter(|_| text.units <= limits::CAPTION) {
             fields.push(("caption", text.text.into()));
@@ -152,13 +152,13 @@ impl Channel for Telegram {
 
     fn send<'a>(&'a self, notice: &'a Notice, now_ms: i64) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
-            let (post, ..) = self.post(&Message::of(notice));
+            let (post, ..) = self.post(&Message::of(notice), notice.total());
             self.http.attempt(post, now_ms, read).await
         })
     }
 
     fn preview(&self, notice: &Notice, _now_ms: i64) -> String {
-        let (post, fields, png) = self.post(&Message::of(notice));
+        let (post, fields, png) = self.post(&Message::of(notice), notice.total());
         preview(&post, &fields, png)
     }
 }

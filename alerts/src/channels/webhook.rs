@@ -47,9 +47,13 @@ pub struct Webhook {
     http: HttpSender,
 }
 
-/// The body as it goes out without a wrapping.
-pub(super) fn json_body(notice: &Notice) -> String {
-    body::standard(notice)
+/// A notice's body.
+#[must_use]
+pub fn body(notice: &Notice, format: Format) -> String {
+    match format {
+        Format::Standard => body::standard(notice),
+        Format::CloudEvents => body::cloud_event(notice),
+    }
 }
 
 /// A URL that shows no more than its origin.
@@ -70,9 +74,10 @@ impl Webhook {
 
     fn post(&self, notice: &Notice, now_ms: i64) -> Post {
         let timestamp = now_ms.div_euclid(1_000);
-        let (content_type, body) = match self.format {
-            Format::Standard => ("application/json", body::standard(notice)),
-            Format::CloudEvents => ("application/cloudevents+json", body::cloud_event(notice)),
+        let body = body(notice, self.format);
+        let content_type = match self.format {
+            Format::Standard => "application/json",
+            Format::CloudEvents => "application/cloudevents+json",
         };
         // An id is ours and has no dot or line break; from a file that somebody wrote by hand it might have.
         let id: String = notice.id.chars().filter(|c| c.is_ascii_graphic() && *c != '.').take(256).collect();

@@ -8,6 +8,8 @@ use crate::message::{Message, Section};
 const TITLE_MAX: usize = 256;
 const LEAD_MAX: usize = 1_024;
 const FOOTER_MAX: usize = 256;
+/// The line that counts what is not shown.
+const MORE_MAX: usize = 40;
 const NAME_MAX: usize = 128;
 const VALUE_MAX: usize = 512;
 
@@ -34,8 +36,8 @@ impl Page {
     }
 }
 
-/// The whole message in at most `units_max`.
-pub(super) fn text(message: &Message, units_max: usize) -> Fitted {
+/// The whole message in at most `units_max`. `total`: how many alerts the notice speaks of.
+pub(super) fn text(message: &Message, total: u64, units_max: usize) -> Fitted {
     let mut page = Page { text: String::new(), units: 0, entities: 0 };
     let title = fit(&message.title, TITLE_MAX, Lines::One, escape);
     let title = if title.text.is_empty() { fit("regimeflow", TITLE_MAX, Lines::One, verbatim) } else { title };
@@ -46,11 +48,16 @@ pub(super) fn text(message: &Message, units_max: usize) -> Fitted {
     }
     let footer = fit(&message.footer, FOOTER_MAX, Lines::One, escape);
     // The line break before it, too.
-    let end = units_max - footer.units - 1;
+    let end = units_max - footer.units - 1 - MORE_MAX;
+    let mut shown = 0;
     let count = message.sections.len();
     for (i, section) in message.sections.iter().enumerate() {
         let end = page.units + share(end.saturating_sub(page.units), count - i);
-        one(&mut page, section, count == 1 && section.title == message.title, end);
+        shown += u64::from(one(&mut page, section, count == 1 && section.title == message.title, end));
+    }
+    let hidden = total.saturating_sub(shown);
+    if hidden > 0 && count > 0 {
+        page.push(&format!("… and {hidden} more\n"), "", &Fitted::default(), "");
     }
     if !footer.text.is_empty() {
         page.push("\n", "i", &footer, "");
@@ -59,15 +66,17 @@ pub(super) fn text(message: &Message, units_max: usize) -> Fitted {
     Fitted { units: page.units - (page.text.len() - trimmed.len()), text: trimmed.to_owned() }
 }
 
-/// An alert's lines, up to `end` of the page.
-fn one(page: &mut Page, section: &Section, is_titled: bool, end: usize) {
+/// An alert's lines, up to `end` of the page; and whether there was room for any.
+fn one(page: &mut Page, section: &Section, is_titled: bool, end: usize) -> bool {
     let left = |page: &Page| end.saturating_sub(page.units);
     let is_bare = section.fields.is_empty() && section.text.trim().is_empty();
     if !is_titled {
         let before = format!("{}{} ", if is_bare { "" } else { "\n" }, mark(section.severity, section.status));
         let title = fit(&section.title, TITLE_MAX.min(left(page).saturating_sub(units(&before) + 1)), Lines::One, escape);
-        if title.text.is_empty() {
-            return;
+        let is_blank = fit(&section.title, 1, Lines::One, escape).text.is_empty();
+        let title = if is_blank { Fitted { text: "–".to_owned(), units: 1 } } else { title };
+        if title.text.is_empty() || left(page) < units(&before) + title.units + 1 {
+            return false;
         }
         page.push(&before, if is_bare { "" } else { "b" }, &title, "\n");
     }
@@ -91,6 +100,7 @@ fn one(page: &mut Page, section: &Section, is_titled: bool, end: usize) {
         page.push("", "", name, ": ");
         page.push("", "b", value, "\n");
     }
+    true
 }
 
 /// What counts is what is shown: an escape counts as the character it stands for.
