@@ -2,7 +2,8 @@
 //!
 //! [`event`] is what is told: the JSON of `schemas/events.schema.json`. [`facts`] turns what a view says into an event with
 //! its sentences. [`sign`] proves who sent it. [`deliver`] carries it: a [`deliver::Channel`] makes one attempt, a
-//! [`deliver::Courier`] makes the next ones.
+//! [`deliver::Courier`] makes the next ones. [`channels`] put a notice into a receiver's form; [`guard`] keeps what they post
+//! out of the own network, [`secret`] keeps where they post to out of every log.
 //!
 //! The crate knows nothing of the dataflow that finds the facts, has no wall clock (callers pass one) and writes no file:
 //! every attempt is reported to the caller, who keeps it.

@@ -137,3 +137,41 @@ struct RateLimited {
 struct Complaint {
     code: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::guard::Guard;
+
+    fn discord(url: &str) -> Discord {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = HttpSender::new(Guard::default(), Duration::from_secs(1)).unwrap();
+        Discord::new("ops", &SecretText::literal(url).unwrap(), http, None).unwrap()
+    }
+
+    #[test]
+    fn wait_is_asked_for_once_and_a_thread_stays() {
+        let check = |query: &str, expected: &str| {
+            assert_eq!(discord(&format!("https://discord.com/api/webhooks/1/x{query}")).url.0.query(), Some(expected));
+        };
+        check("", "wait=true");
+        check("?wait=false", "wait=true");
+        check("?thread_id=7&wait=true", "thread_id=7&wait=true");
+    }
+
+    #[test]
+    fn a_picture_makes_it_a_form() {
+        let discord = discord("https://discord.com/api/webhooks/1/canary");
+        let post = discord.post(&serde_json::json!({ "content": "x" }), Some(b"\x89PNG"));
+        assert!(post.content_type.starts_with("multipart/form-data; boundary="), "{}", post.content_type);
+        let body = String::from_utf8_lossy(&post.body);
+        for part in [
+            "name=\"payload_json\"\r\nContent-Type: application/json\r\n\r\n{\"content\":\"x\"}\r\n",
+            "name=\"files[0]\"; filename=\"chart.png\"",
+        ] {
+            assert!(body.contains(part), "{body}");
+        }
+        assert!(!format!("{discord:?}").contains("canary"), "{discord:?}");
+    }
+}

@@ -87,6 +87,25 @@ pub(crate) fn share(left: usize, parts: usize) -> usize {
     left / parts.max(1)
 }
 
+/// `12,345`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The line that counts what is not shown, if there is something to count.
+pub(crate) fn more(total: u64, shown: usize) -> Option<String> {
+    let hidden = total.saturating_sub(shown as u64);
+    (hidden > 0).then(|| format!("… and {} more", grouped(hidden)))
+}
+
 fn cleaned(c: char, lines: Lines) -> Option<char> {
     match c {
         '\n' | '\u{2028}' | '\u{2029}' | '\u{85}' | '\u{b}' | '\u{c}' => Some(if lines == Lines::Many { '\n' } else { ' ' }),

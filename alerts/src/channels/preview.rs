@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::fit::grouped;
 use super::http::{Post, origin};
 
 /// `png` is its length in bytes.
@@ -18,19 +19,7 @@ pub(super) fn preview(post: &Post, body: &Value, png: Option<usize>) -> String {
     }
     let _ = writeln!(text, "\n{body:#}");
     if let Some(bytes) = png {
-        let _ = writeln!(text, "\n<png {} bytes>", grouped(bytes));
-    }
-    text
-}
-
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+        let _ = writeln!(text, "\n<png {} bytes>", grouped(bytes as u64));
     }
     text
 }

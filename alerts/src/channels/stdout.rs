@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::fit::{Lines, fit, verbatim};
+use super::fit::{Lines, fit, more, verbatim};
 use super::webhook::{Format, body};
 use super::{Channel, Outcome, Pace, Verdict, mark};
 use crate::event::iso;
@@ -54,11 +54,11 @@ impl Stdout {
 
     fn written(&self, notice: &Notice) -> String {
         match self.form {
-            Form::Text => text(&Message::of(notice)),
+            Form::Text => text(&Message::of(notice), notice.total()),
             Form::JsonLines => {
-                let mut body: Value = serde_json::from_str(&body(notice, Format::Standard)).unwrap_or_default();
-                body["notice_id"] = notice.id.as_str().into();
-                format!("{body}\n")
+                // The body is an object and never an empty one.
+                let body = body(notice, Format::Standard);
+                format!("{{\"notice_id\":{},{}\n", Value::from(notice.id.as_str()), body.trim_start_matches('{'))
             }
         }
     }
@@ -101,7 +101,7 @@ impl Channel for Stdout {
     }
 }
 
-fn text(message: &Message) -> String {
+fn text(message: &Message, total: u64) -> String {
     let line = |text: &str| fit(text, LINE_MAX, Lines::One, verbatim).text;
     let mut out = format!("{} {} {}\n", iso(message.at_ms), mark(message.severity, message.status), line(&message.title));
     let mut indented = |text: &str, by: &str| {
@@ -121,6 +121,9 @@ fn text(message: &Message) -> String {
         for field in section.fields.iter().take(25) {
             indented(&format!("{}: {}", line(&field.name), line(&field.value)), "    ");
         }
+    }
+    if let Some(more) = more(total, message.sections.len()).filter(|_| !message.sections.is_empty()) {
+        indented(&more, "  ");
     }
     indented(&message.footer, "  ");
     out

@@ -2,7 +2,7 @@
 //!
 //! What doesn't fit into a message's 4,096 is cut with `…` alert by alert, none loses its title. With a chart it is a photo with the text as
 //! its caption where that fits into 1,024; a longer text goes without, for a second message would be a second attempt.
-//! Links are not previewed; what is only INFO makes no sound.
+//! Links are not previewed; what is only INFO makes no sound, unless it is urgent, an escalation or a trouble.
 //!
 //! No mention fires: everything is escaped, and behind every `@` stands an invisible joiner, so that it names nobody.
 //! The token is a part of the URL: nothing here prints more than its origin.
@@ -25,7 +25,7 @@ use super::webhook::Hidden;
 use super::{Channel, Outcome, Pace, Verdict};
 use crate::event::Severity;
 use crate::message::Message;
-use crate::notice::Notice;
+use crate::notice::{Notice, NoticeKind};
 use crate::secret::SecretText;
 
 mod html;
@@ -99,13 +99,14 @@ impl Telegram {
     }
 
     /// The request, its fields for people, and the photo's length.
-    fn post(&self, message: &Message, total: u64) -> (Post, Value, Option<usize>) {
+    fn post(&self, message: &Message, notice: &Notice) -> (Post, Value, Option<usize>) {
         let mut fields = vec![("chat_id", Value::from(self.chat_id.as_str())), ("parse_mode", "HTML".into())];
         fields.extend(self.thread_id.map(|id| ("message_thread_id", id.into())));
-        if message.severity == Severity::Info {
+        let is_loud = notice.is_urgent || matches!(notice.kind, NoticeKind::Escalation | NoticeKind::Trouble);
+        if message.severity == Severity::Info && !is_loud {
             fields.push(("disable_notification", true.into()));
         }
-        let text = html::text(message, total, limits::TEXT);
+        let text = html::text(message, notice.total(), limits::TEXT);
         let png = message.png.as_deref().filter(|png| !png.is_empty() && png.len() <= limits::PHOTO_BYTES);
         if let Some(png) = png.filter(|_| text.units <= limits::CAPTION) {
             fields.push(("caption", text.text.into()));
@@ -152,13 +153,13 @@ impl Channel for Telegram {
 
     fn send<'a>(&'a self, notice: &'a Notice, now_ms: i64) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
-            let (post, ..) = self.post(&Message::of(notice), notice.total());
+            let (post, ..) = self.post(&Message::of(notice), notice);
             self.http.attempt(post, now_ms, read).await
         })
     }
 
     fn preview(&self, notice: &Notice, _now_ms: i64) -> String {
-        let (post, fields, png) = self.post(&Message::of(notice), notice.total());
+        let (post, fields, png) = self.post(&Message::of(notice), notice);
         preview(&post, &fields, png)
     }
 }
@@ -218,4 +219,95 @@ fn refused(said: &Said) -> Cow<'static, str> {
         ("message thread not found", "there is no such topic; check message_thread_id"),
     ];
     known.iter().find(|(part, _)| description.contains(part)).map_or("Telegram refuses it", |(_, advice)| advice).into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::event::Status;
+    use crate::guard::Guard;
+
+    fn telegram(url: &str) -> Result<Telegram, SetupError> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = HttpSender::new(Guard::default(), Duration::from_secs(1)).unwrap();
+        Telegram::from_url("ops", &SecretText::literal(url).unwrap(), http, None)
+    }
+
+    fn post(lead: &str, severity: Severity, kind: NoticeKind) -> (Post, Value, Option<usize>) {
+        let telegram = telegram("https://api.telegram.org/bot12:canary/sendMessage?chat_id=-100&message_thread_id=7").unwrap();
+        assert!(!format!("{telegram:?}").contains("canary"), "{telegram:?}");
+        let message = Message {
+            title: "title".into(),
+            lead: lead.into(),
+            sections: Vec::new(),
+            footer: String::new(),
+            severity,
+            status: Status::Firing,
+            at_ms: 0,
+            png: Some(b"\x89PNG".to_vec()),
+        };
+        let notice = Notice {
+            id: "ntc_1".into(),
+            channel: "ops".into(),
+            kind,
+            is_urgent: false,
+            group: String::new(),
+            alerts: Vec::new(),
+            counts: Vec::new(),
+            remark: String::new(),
+            decided_at: 0,
+        };
+        telegram.post(&message, &notice)
+    }
+
+    #[test]
+    fn a_picture_comes_with_a_caption_where_the_text_fits_into_one() {
+        let (photo, fields, png) = post("short", Severity::Critical, NoticeKind::News);
+        assert_eq!((photo.url.path(), png), ("/bot12:canary/sendPhoto", Some(4)));
+        assert_eq!(fields["caption"], "🔴 <b>title</b>\nshort");
+        let body = String::from_utf8_lossy(&photo.body);
+        for part in [
+            "name=\"chat_id\"\r\n\r\n-100\r\n",
+            "name=\"message_thread_id\"\r\n\r\n7\r\n",
+            "name=\"photo\"; filename=\"chart.png\"",
+        ] {
+            assert!(body.contains(part), "{body}");
+        }
+        // 🔴 (2), a space, the title and a line break are 9 units.
+        let (photo, ..) = post(&"x".repeat(1_024 - 9), Severity::Critical, NoticeKind::News);
+        assert_eq!(photo.url.path(), "/bot12:canary/sendPhoto");
+        let (text, fields, png) = post(&"x".repeat(1_024 - 8), Severity::Critical, NoticeKind::News);
+        assert_eq!(
+            (text.url.path(), png, fields["link_preview_options"]["is_disabled"].as_bool()),
+            ("/bot12:canary/sendMessage", None, Some(true))
+        );
+    }
+
+    #[test]
+    fn only_what_can_wait_is_silent() {
+        let check = |severity, kind, is_silent: bool| {
+            assert_eq!(post("", severity, kind).1.get("disable_notification").is_some(), is_silent, "{severity:?} {kind:?}");
+        };
+        check(Severity::Info, NoticeKind::News, true);
+        check(Severity::Info, NoticeKind::Digest, true);
+        check(Severity::Info, NoticeKind::Trouble, false);
+        check(Severity::Info, NoticeKind::Escalation, false);
+        check(Severity::Warning, NoticeKind::News, false);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_without_the_token() {
+        let check = |url: &str, message: &str| {
+            let error = telegram(url).unwrap_err().to_string();
+            assert!(error.contains(message) && error.contains("`ops`") && !error.contains("canary"), "{error}");
+        };
+        check("https://api.telegram.org/canary/sendMessage?chat_id=1", "no token");
+        check("https://api.telegram.org/bot/sendMessage?chat_id=1", "no token");
+        check("https://api.telegram.org/bot1:canary%2f../sendMessage?chat_id=1", "its token is not one");
+        check("https://api.telegram.org/bot1:canary/sendMessage", "no chat_id");
+        check("https://api.telegram.org/bot1:canary/sendMessage?chat_id=%0d%0a", "its chat id is not one");
+        check("https://api.telegram.org/bot1:canary/sendMessage?chat_id=1&message_thread_id=x", "message_thread_id");
+        check("http://10.0.0.1/bot1:canary/sendMessage?chat_id=1", "not a public address");
+    }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::Guard;
 
 /// Lookups at the same time; more wait. The system's resolver can't be interrupted, so each holds a thread until it ends.
-const LOOKUPS_MAX: usize = 16;
+const LOOKUPS_MAX: usize = 64;
 /// So many answers of a name are tried; an answer with thousands is not an honest one.
 const ANSWERS_MAX: usize = 32;
 

@@ -145,18 +145,18 @@ fn what_is_left_out_is_counted() {
     let words = many("words");
     let (worded, _) = discord::payload(&words, 10_000);
     assert_eq!(worded["embeds"].as_array().unwrap().len(), 10);
-    assert!(worded["content"].as_str().unwrap().ends_with("\n… and 9990 more"), "{worded}");
+    assert!(worded["content"].as_str().unwrap().ends_with("\n… and 9,990 more"), "{worded}");
     let titles = many("");
     let (bare, _) = discord::payload(&titles, 10_000);
     assert_eq!(bare["embeds"][0]["description"].as_str().unwrap().lines().count(), 30);
-    assert!(bare["content"].as_str().unwrap().ends_with("\n… and 9970 more"), "{bare}");
+    assert!(bare["content"].as_str().unwrap().ends_with("\n… and 9,970 more"), "{bare}");
     let last_but_one = |payload: &serde_json::Value| {
         let blocks = payload["blocks"].as_array().unwrap().clone();
         blocks[blocks.len() - 2]["elements"][0]["text"].as_str().unwrap().to_owned()
     };
-    assert_eq!(last_but_one(&slack::payload(&words, 10_000)), "… and 9978 more");
-    assert_eq!(last_but_one(&slack::payload(&titles, 10_000)), "… and 9970 more");
-    assert!(telegram::text(&words, 10_000).contains("\n… and 9970 more\n"));
+    assert_eq!(last_but_one(&slack::payload(&words, 10_000)), "… and 9,978 more");
+    assert_eq!(last_but_one(&slack::payload(&titles, 10_000)), "… and 9,970 more");
+    assert!(telegram::text(&words, 10_000).contains("\n… and 9,970 more\n"));
 }
 
 #[derive(Clone, Default)]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::limits;
-use crate::channels::fit::{Fitted, Lines, fit, share, units};
+use crate::channels::fit::{Fitted, Lines, fit, more, share, units};
 use crate::event::{Severity, Status, iso};
 use crate::message::{Message, Section};
 
@@ -40,8 +40,7 @@ pub fn payload(message: &Message, total: u64) -> (Value, Option<&[u8]>) {
         last.insert("footer".to_owned(), json!({ "text": footer.text }));
     }
     let png = message.png.as_deref().filter(|png| !png.is_empty() && png.len() <= limits::FILE_BYTES);
-    let mut payload =
-        json!({ "content": content(message, total.saturating_sub(shown as u64)), "allowed_mentions": { "parse": [] } });
+    let mut payload = json!({ "content": content(message, more(total, shown)), "allowed_mentions": { "parse": [] } });
     if let (Some(_), Some(first)) = (png, embeds.first_mut()) {
         first.insert("image".to_owned(), json!({ "url": "attachment://chart.png" }));
         payload["attachments"] = json!([{ "id": 0, "filename": "chart.png" }]);
@@ -52,12 +51,12 @@ pub fn payload(message: &Message, total: u64) -> (Value, Option<&[u8]>) {
     (payload, png)
 }
 
-/// The title in bold, the lead, and how many alerts are not shown.
-fn content(message: &Message, hidden: u64) -> String {
+/// The title in bold behind its mark (a colour is not for everyone), the lead, and how many alerts are not shown.
+fn content(message: &Message, more: Option<String>) -> String {
     let title = fit(&message.title, limits::TITLE, Lines::One, escape);
     let title = if title.text.is_empty() { "regimeflow".to_owned() } else { title.text };
-    let more = if hidden == 0 || message.sections.is_empty() { String::new() } else { format!("\n… and {hidden} more") };
-    let mut text = format!("**{title}**");
+    let more = more.filter(|_| !message.sections.is_empty()).map(|more| format!("\n{more}")).unwrap_or_default();
+    let mut text = format!("{} **{title}**", crate::channels::mark(message.severity, message.status));
     let left = limits::CONTENT - units(&text) - units(&more) - 1;
     let lead = fit(&message.lead, left, Lines::Many, escape);
     if !lead.text.is_empty() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use crate::channels::fit::{Fitted, Lines, fit, share, units};
+use crate::channels::fit::{Fitted, Lines, fit, more, share, units};
 use crate::channels::mark;
 use crate::event::iso;
 use crate::message::{Field, Message, Section};
@@ -41,15 +41,15 @@ pub fn payload(message: &Message, total: u64) -> Value {
     if !bare.is_empty() {
         shown += list(&bare, left.min(limits::SECTION), &mut blocks);
     }
-    let hidden = total.saturating_sub(shown as u64);
-    if hidden > 0 && !message.sections.is_empty() {
-        blocks.push(context(&format!("… and {hidden} more")));
+    if let Some(more) = more(total, shown).filter(|_| !message.sections.is_empty()) {
+        blocks.push(context(&more));
     }
     let footer = fit(&message.footer, FOOTER_MAX, Lines::One, escape);
     if !footer.text.is_empty() {
         blocks.push(context(&footer.text));
     }
-    json!({ "text": title.text, "mrkdwn": false, "link_names": false, "unfurl_links": false, "unfurl_media": false, "blocks": blocks })
+    let fallback = format!("{} {}", mark(message.severity, message.status), title.text);
+    json!({ "text": fallback, "mrkdwn": false, "link_names": false, "unfurl_links": false, "unfurl_media": false, "blocks": blocks })
 }
 
 /// An alert's blocks within a budget, and what they take of it.
@@ -59,7 +59,8 @@ fn one(section: &Section, is_titled: bool, budget: usize, blocks: &mut Vec<Value
         mark(section.severity, section.status),
         section.severity.as_str(),
         section.status.as_str(),
-        iso(section.at_ms)
+        // `2024-08-08T00:00:00.000Z`, always of this length.
+        iso(section.at_ms).replace('T', " ").replace('Z', " UTC")
     );
     debug_assert!(units(&state) <= CONTEXT_RESERVED);
     let budget = budget - CONTEXT_RESERVED;

@@ -1,7 +1,7 @@
 //! A message as Telegram's HTML.
 
 use super::limits;
-use crate::channels::fit::{Fitted, Lines, fit, share, units, verbatim};
+use crate::channels::fit::{Fitted, Lines, fit, more, share, units, verbatim};
 use crate::channels::mark;
 use crate::message::{Message, Section};
 
@@ -12,6 +12,7 @@ const FOOTER_MAX: usize = 256;
 const MORE_MAX: usize = 40;
 const NAME_MAX: usize = 128;
 const VALUE_MAX: usize = 512;
+const FIELDS_MAX: usize = 25;
 
 /// A text that grows within a budget.
 struct Page {
@@ -53,11 +54,10 @@ pub(super) fn text(message: &Message, total: u64, units_max: usize) -> Fitted {
     let count = message.sections.len();
     for (i, section) in message.sections.iter().enumerate() {
         let end = page.units + share(end.saturating_sub(page.units), count - i);
-        shown += u64::from(one(&mut page, section, count == 1 && section.title == message.title, end));
+        shown += usize::from(one(&mut page, section, count == 1 && section.title == message.title, end));
     }
-    let hidden = total.saturating_sub(shown);
-    if hidden > 0 && count > 0 {
-        page.push(&format!("… and {hidden} more\n"), "", &Fitted::default(), "");
+    if let Some(more) = more(total, shown).filter(|_| count > 0) {
+        page.push(&more, "", &Fitted::default(), "\n");
     }
     if !footer.text.is_empty() {
         page.push("\n", "i", &footer, "");
@@ -73,20 +73,17 @@ fn one(page: &mut Page, section: &Section, is_titled: bool, end: usize) -> bool 
     if !is_titled {
         let before = format!("{}{} ", if is_bare { "" } else { "\n" }, mark(section.severity, section.status));
         let title = fit(&section.title, TITLE_MAX.min(left(page).saturating_sub(units(&before) + 1)), Lines::One, escape);
-        let is_blank = fit(&section.title, 1, Lines::One, escape).text.is_empty();
-        let title = if is_blank { Fitted { text: "–".to_owned(), units: 1 } } else { title };
-        if title.text.is_empty() || left(page) < units(&before) + title.units + 1 {
+        let title = or_dash(title);
+        if left(page) < units(&before) + title.units + 1 {
             return false;
         }
         page.push(&before, if is_bare { "" } else { "b" }, &title, "\n");
     }
     // The numbers come before the words: these get what is left, but half at least.
-    let fields: Vec<(Fitted, Fitted)> = section
-        .fields
-        .iter()
-        .take(25)
-        .map(|field| (fit(&field.name, NAME_MAX, Lines::One, escape), fit(&field.value, VALUE_MAX, Lines::One, escape)))
-        .collect();
+    let fit_or_dash = |text: &str, max| or_dash(fit(text, max, Lines::One, escape));
+    let fields = section.fields.iter().take(FIELDS_MAX);
+    let fields: Vec<(Fitted, Fitted)> =
+        fields.map(|field| (fit_or_dash(&field.name, NAME_MAX), fit_or_dash(&field.value, VALUE_MAX))).collect();
     let wanted: usize = fields.iter().map(|(name, value)| name.units + value.units + 3).sum();
     let room = left(page) - wanted.min(left(page) / 2);
     let text = fit(&section.text, room.saturating_sub(1), Lines::Many, escape);
@@ -101,6 +98,11 @@ fn one(page: &mut Page, section: &Section, is_titled: bool, end: usize) -> bool 
         page.push("", "b", value, "\n");
     }
     true
+}
+
+/// In the place of nothing.
+fn or_dash(fitted: Fitted) -> Fitted {
+    if fitted.text.is_empty() { Fitted { text: "–".to_owned(), units: 1 } } else { fitted }
 }
 
 /// What counts is what is shown: an escape counts as the character it stands for.
