@@ -3,10 +3,30 @@
 //! When to try, and when to try again, is not decided here but in the outbox; a channel only reads what the receiver's
 //! answer says about it. An attempt ends by itself within [`ATTEMPT_MAX`] and reads at most [`ANSWER_BYTES_MAX`].
 
+mod fit;
+mod preview;
+mod recognise;
+
+pub mod discord;
+pub mod http;
+pub mod slack;
+pub mod stdout;
+pub mod telegram;
+pub mod webhook;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+pub use discord::Discord;
+pub use http::{HttpSender, SetupError};
+pub use recognise::{Kind, from_url, recognise};
+pub use slack::Slack;
+pub use stdout::Stdout;
+pub use telegram::Telegram;
+pub use webhook::Webhook;
+
+use crate::event::{Severity, Status};
 use crate::notice::Notice;
 
 /// From connect to the last byte read.
@@ -72,4 +92,14 @@ pub enum Verdict {
     Failed,
     /// The receiver wants nothing any more: the channel is to be disabled.
     Gone,
+}
+
+/// Severity and status where there is no colour.
+const fn mark(severity: Severity, status: Status) -> &'static str {
+    match (status, severity) {
+        (Status::Resolved, _) => "✅",
+        (Status::Firing, Severity::Critical) => "🔴",
+        (Status::Firing, Severity::Warning) => "🟠",
+        (Status::Firing, Severity::Info) => "🔵",
+    }
 }
