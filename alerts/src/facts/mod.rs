@@ -9,7 +9,7 @@ mod market;
 mod regime;
 mod support_zone;
 mod volatility;
-mod words;
+pub(crate) mod words;
 
 pub use cascade::{CascadeFacts, Coverage, SideBias};
 pub use correlation::{CorrelationFacts, LeaderFacts};
