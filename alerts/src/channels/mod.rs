@@ -3,6 +3,8 @@
 //! When to try, and when to try again, is not decided here but in the outbox; a channel only reads what the receiver's
 //! answer says about it. An attempt ends by itself within [`ATTEMPT_MAX`] and reads at most [`ANSWER_BYTES_MAX`].
 
+pub mod email;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
