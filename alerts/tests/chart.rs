@@ -195,7 +195,6 @@ fn times() -> impl Strategy<Value = Vec<i64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
     fn hostile_figures_never_panic(
         ts in times(), series in prop::collection::vec(prop::collection::vec(value(), 12), 3), threshold in prop::option::of(value()),

@@ -122,6 +122,16 @@ async fn a_notice_arrives_by_every_way() {
     }
 }
 
+/// What a person reads: `UPDATE=1` rewrites it.
+fn golden(name: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/email").join(name);
+    let text = text.replace("\r\n", "\n");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{name} differs; UPDATE=1 rewrites it");
+}
+
 #[tokio::test]
 async fn a_mail_holds_text_html_and_chart() {
     let own = certificate("localhost");
@@ -151,7 +161,8 @@ async fn a_mail_holds_text_html_and_chart() {
     let kinds: Vec<&str> = parts.iter().map(|(kind, _)| kind.split(';').next().unwrap()).collect();
     assert_eq!(kinds, ["text/plain", "multipart/related", "text/html", "image/png"]);
     let text = |index: usize| String::from_utf8(parts[index].1.clone()).unwrap();
-    assert!(text(0).contains("  Velocity: $375k/h over 4h"), "{}", text(0));
+    golden("liquidation_cascade.txt", &text(0));
+    golden("liquidation_cascade.html", &text(2));
     assert!(text(2).contains("<td>$375k/h over 4h</td>") && text(2).contains("src=\"cid:chart.evt_647a"), "{}", text(2));
     assert!(mail.contains("Content-ID: <chart.evt_647a315f7be3d13ced17a6d775ec75d8_firing@example.com>"));
     assert!(parts[3].1.starts_with(b"\x89PNG"));
@@ -197,6 +208,7 @@ async fn every_fault_has_its_verdict_in_time() {
     let row = |name, script, want, mails| Row { name, script, want, mails };
     let rows = [
         row("starttls stripped", |s| s.offers_starttls = false, (Retry, 0, "does not offer STARTTLS"), 0),
+        row("starttls unknown", |s| s.acts = vec![("STARTTLS", Say("502 5.5.1 what?"))], (Retry, 502, "502 5.5.1"), 0),
         row("starttls refused", |s| s.acts = vec![("STARTTLS", Say("454 4.7.0 not now"))], (Retry, 454, "454 4.7.0"), 0),
         row(
             "injected before TLS",
@@ -207,7 +219,7 @@ async fn every_fault_has_its_verdict_in_time() {
         row("no login offered", |s| s.offers_auth = false, (Failed, 0, "neither PLAIN nor LOGIN"), 0),
         row("bad login", |s| s.acts = vec![("AUTH", Say("535 5.7.8 no"))], (Gone, 535, "535 5.7.8; it refuses the login"), 0),
         row("login for now", |s| s.acts = vec![("AUTH", Say("454 4.7.0 later"))], (Retry, 454, "log in"), 0),
-        row("no service", |s| s.acts = vec![("GREETING", Say("554 go away"))], (Failed, 554, "greet: answer 554;"), 0),
+        row("no service", |s| s.acts = vec![("GREETING", Say("554 go away"))], (Retry, 554, "greet: answer 554;"), 0),
         row("too many", |s| s.acts = vec![("GREETING", Say("421 4.3.2 busy"))], (Retry, 421, "421 4.3.2"), 0),
         row("closing", |s| s.acts = vec![("RCPT", Say("421 4.3.2 bye"))], (Retry, 421, "name the recipients"), 0),
         row(
@@ -344,7 +356,6 @@ fn a_preview_shows_the_headers_and_the_text() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn hostile_text_injects_no_header(
         text in "(\\PC|[\r\n\t\u{0}\u{202e}\u{200b}<>&\"'=?.@:])*(\r\nBcc: x@example.com\r\n\r\n<script>\r\n.\r\n)?\\PC*", times in 0usize..3,

@@ -109,7 +109,6 @@ fn words_come_also_out_of_data_that_is_not_ours() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
     #[test]
     fn titles_names_and_values_are_one_line(
         text in ".*|\\PC*[\r\n\t\u{2028}]\\PC*", kind in 0usize..7, number in any::<f64>(), times in (any::<i64>(), any::<i64>()),

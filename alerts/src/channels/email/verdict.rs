@@ -1,4 +1,5 @@
-//! What a mail server's answers mean: 4xx is for now, 5xx for good; a refused login is for the channel, not for the mail.
+//! What a mail server's answers mean: 4xx is for now, 5xx for good; a refused login is about the channel, not about the mail.
+//! A refusal before the login is about the conversation: whatever its code, another one may go better.
 
 use std::time::Duration;
 
@@ -34,7 +35,15 @@ pub(super) fn judge(server: &Server, step: Step, fault: &Fault) -> Outcome {
             (Verdict::Failed, 0, "it offers neither PLAIN nor LOGIN; leave the login out, or use another port".to_owned())
         }
         Fault::Nonsense => (Verdict::Retry, 0, "what it says is no SMTP, or too much".to_owned()),
-        Fault::Answer(answer) => (of_code(answer.code), answer.code, format!("{}; {}", words(answer), advice(answer.code))),
+        Fault::Answer(answer) => {
+            let is_early = matches!(step, Step::Connect | Step::Greet | Step::Encrypt);
+            let verdict = if is_early { Verdict::Retry } else { of_code(answer.code) };
+            (
+                verdict,
+                answer.code,
+                format!("{}; {}", words(answer), if is_early { "it may go better later" } else { advice(answer.code) }),
+            )
+        }
     };
     let pause = (status == 421).then_some(Pause { length: CLOSED_PAUSE, is_for_kind: false });
     Outcome { verdict, http_status: status, reason: format!("{server}: {doing}: {why}"), pause }
