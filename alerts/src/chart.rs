@@ -1,6 +1,10 @@
-//! What is drawn beside an alert: figures only, no pixels.
+//! What is drawn beside an alert: its figures; [`draw()`] makes them a picture.
 
 use serde::{Deserialize, Serialize};
+
+pub mod draw;
+
+pub use draw::{ChartError, draw};
 
 /// Most points of a series.
 pub const POINTS_MAX: usize = 240;

@@ -1,16 +1,27 @@
 //! A notice in words: what every channel says, before it is put into the channel's own form.
 //!
-//! All texts are plain: no markup, no escapes, no limits. A channel escapes and cuts them by its own rules.
+//! All texts are plain: no markup, no escapes, no limits. A channel escapes and cuts them by its own rules. Titles, names and
+//! values are one line each, whatever an event holds.
+//!
+//! [`kinds`] words what kind of notice it is (news, reminder, digest, …), [`section`] one alert, with a template for each type
+//! of event in [`events`]. The numbers come out of `event.data`, so that an alert read back from the outbox or made by another
+//! version is worded as well; what is missing in it is left out. Words say what is and what it tends to mean, never what to do.
 
-use crate::event::{Event, Severity, Status};
-use crate::notice::Notice;
+use crate::chart;
+use crate::event::{Severity, Status};
+use crate::notice::{Notice, NoticeKind};
+
+mod events;
+mod kinds;
+mod row;
+mod section;
 
 /// A notice in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// One line.
     pub title: String,
-    /// A sentence in front of the sections: the notice's remark, what a digest counts. May be empty.
+    /// What stands in front of the sections: the notice's remark, since when, what a digest counts. May be empty or have several lines.
     pub lead: String,
     /// One for each alert by name.
     pub sections: Vec<Section>,
@@ -29,11 +40,11 @@ pub struct Message {
 /// One alert in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {
-    /// One line.
+    /// One line. Of a single alert's news it is the message's title.
     pub title: String,
-    /// A few sentences.
+    /// A few sentences: what it means, and what its numbers leave out. Empty in a digest.
     pub text: String,
-    /// The numbers.
+    /// The numbers. Empty in a digest.
     pub fields: Vec<Field>,
     /// How grave it is.
     pub severity: Severity,
@@ -48,7 +59,7 @@ pub struct Section {
 pub struct Field {
     /// `Velocity`.
     pub name: String,
-    /// `12.3 M USD/h, 2.1 × critical`.
+    /// `$12.3M/h, 2.10× critical`.
     pub value: String,
 }
 
@@ -56,28 +67,27 @@ impl Message {
     /// Words a notice.
     #[must_use]
     pub fn of(notice: &Notice) -> Self {
-        let sections: Vec<Section> = notice.alerts.iter().map(|alert| Section::of(&alert.event)).collect();
-        let title = match sections.as_slice() {
-            [one] => one.title.clone(),
-            _ => format!("{} alerts", notice.total()),
-        };
-        let rules: std::collections::BTreeSet<&str> =
-            notice.alerts.iter().flat_map(|alert| alert.rules.iter().map(String::as_str)).collect();
-        let footer = format!("regimeflow · {} · {}", rules.into_iter().collect::<Vec<_>>().join(", "), notice.id);
-        let (severity, status) = (notice.severity(), notice.status());
-        Self { title, lead: notice.remark.clone(), sections, footer, severity, status, at_ms: notice.decided_at, png: None }
+        kinds::message(notice)
+    }
+
+    /// Words a notice and draws its first alert's chart, for channels that carry pictures. A digest has none: it comes when there
+    /// is much to do already. A chart that can't be drawn is left out, and the footer says why.
+    #[must_use]
+    pub fn with_chart(notice: &Notice) -> Self {
+        let mut message = Self::of(notice);
+        let is_digest = matches!(notice.kind, NoticeKind::Digest | NoticeKind::LateDigest);
+        let figures = notice.alerts.first().and_then(|alert| alert.chart.as_ref()).filter(|_| !is_digest);
+        if let (Some(figures), Some(section)) = (figures, message.sections.first()) {
+            match chart::draw(figures, &section.title) {
+                Ok(png) => message.png = Some(png),
+                Err(e) => message.footer.push_str(&format!(" · {e}")),
+            }
+        }
+        message
     }
 }
 
-impl Section {
-    fn of(event: &Event) -> Self {
-        Self {
-            title: event.title.clone(),
-            text: event.description.clone(),
-            fields: Vec::new(),
-            severity: event.severity,
-            status: event.status,
-            at_ms: event.timestamp,
-        }
-    }
+/// One line of text: control characters (line breaks among them) become spaces.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect()
 }

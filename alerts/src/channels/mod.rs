@@ -13,6 +13,7 @@ pub mod slack;
 pub mod stdout;
 pub mod telegram;
 pub mod webhook;
+pub mod email;
 
 use std::future::Future;
 use std::pin::Pin;

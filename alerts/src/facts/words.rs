@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-pub(super) fn object(value: Value) -> Map<String, Value> {
+pub(crate) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -10,7 +10,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 }
 
 /// `$1.50M`: three significant digits.
-pub(super) fn usd(amount: f64) -> String {
+pub(crate) fn usd(amount: f64) -> String {
     let sign = if amount < 0.0 { "-" } else { "" };
     let mut scaled = amount.abs();
     let mut unit = 0;
@@ -31,13 +31,13 @@ pub(super) fn usd(amount: f64) -> String {
 }
 
 /// Six significant digits, all those before the point, no zeros at the end: `61234.5`, `0.0000123457`.
-pub(super) fn price(price: f64) -> String {
+pub(crate) fn price(price: f64) -> String {
     let magnitude = if price > 0.0 { price.log10().floor() as i32 } else { 0 };
     let text = format!("{price:.digits$}", digits = (5 - magnitude).clamp(0, 12) as usize);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-pub(super) fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }
 
