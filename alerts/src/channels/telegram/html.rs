@@ -19,6 +19,8 @@ struct Page {
     text: String,
     units: usize,
     entities: usize,
+    /// The last lines are alerts of a line each.
+    is_in_list: bool,
 }
 
 impl Page {
@@ -39,7 +41,7 @@ impl Page {
 
 /// The whole message in at most `units_max`. `total`: how many alerts the notice speaks of.
 pub(super) fn text(message: &Message, total: u64, units_max: usize) -> Fitted {
-    let mut page = Page { text: String::new(), units: 0, entities: 0 };
+    let mut page = Page { text: String::new(), units: 0, entities: 0, is_in_list: false };
     let title = fit(&message.title, TITLE_MAX, Lines::One, escape);
     let title = if title.text.is_empty() { fit("regimeflow", TITLE_MAX, Lines::One, verbatim) } else { title };
     page.push(&format!("{} ", mark(message.severity, message.status)), "b", &title, "\n");
@@ -71,12 +73,13 @@ fn one(page: &mut Page, section: &Section, is_titled: bool, end: usize) -> bool 
     let left = |page: &Page| end.saturating_sub(page.units);
     let is_bare = section.fields.is_empty() && section.text.trim().is_empty();
     if !is_titled {
-        let before = format!("{}{} ", if is_bare { "" } else { "\n" }, mark(section.severity, section.status));
+        let before = format!("{}{} ", if is_bare && page.is_in_list { "" } else { "\n" }, mark(section.severity, section.status));
         let title = fit(&section.title, TITLE_MAX.min(left(page).saturating_sub(units(&before) + 1)), Lines::One, escape);
         let title = or_dash(title);
         if left(page) < units(&before) + title.units + 1 {
             return false;
         }
+        page.is_in_list = is_bare;
         page.push(&before, if is_bare { "" } else { "b" }, &title, "\n");
     }
     // The numbers come before the words: these get what is left, but half at least.
