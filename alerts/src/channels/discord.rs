@@ -88,14 +88,14 @@ impl Channel for Discord {
 
     fn send<'a>(&'a self, notice: &'a Notice, now_ms: i64) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
-            let message = Message::of(notice);
+            let message = Message::with_chart(notice);
             let (payload, png) = payload(&message, notice.total());
             self.http.attempt(self.post(&payload, png), now_ms, read).await
         })
     }
 
     fn preview(&self, notice: &Notice, _now_ms: i64) -> String {
-        let message = Message::of(notice);
+        let message = Message::with_chart(notice);
         let (payload, png) = payload(&message, notice.total());
         preview(&self.post(&payload, png), &payload, png.map(<[u8]>::len))
     }

@@ -8,18 +8,19 @@ mod preview;
 mod recognise;
 
 pub mod discord;
+pub mod email;
 pub mod http;
 pub mod slack;
 pub mod stdout;
 pub mod telegram;
 pub mod webhook;
-pub mod email;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 pub use discord::Discord;
+pub use email::Email;
 pub use http::{HttpSender, SetupError};
 pub use recognise::{Kind, from_url, recognise};
 pub use slack::Slack;

@@ -153,13 +153,13 @@ impl Channel for Telegram {
 
     fn send<'a>(&'a self, notice: &'a Notice, now_ms: i64) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
-            let (post, ..) = self.post(&Message::of(notice), notice);
+            let (post, ..) = self.post(&Message::with_chart(notice), notice);
             self.http.attempt(post, now_ms, read).await
         })
     }
 
     fn preview(&self, notice: &Notice, _now_ms: i64) -> String {
-        let (post, fields, png) = self.post(&Message::of(notice), notice);
+        let (post, fields, png) = self.post(&Message::with_chart(notice), notice);
         preview(&post, &fields, png)
     }
 }
