@@ -1,27 +1,30 @@
-//! The wiring: frames go into the engine; what comes out is announced, stored and counted.
+//! The wiring: frames go into the engine; what comes out is joined with rules, told, stored and counted.
 //!
-//! One keeper thread reads complete quanta in order: it turns episodes into events for the couriers and hands every row to the
+//! One keeper thread reads complete quanta in order: it maintains the view `alerts`, hands what is to be told to the alert desk, and every row to the
 //! store's writer. A slow store holds the keeper, the keeper holds the workers, the workers hold the feeder.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use alerts::deliver::{self, Courier, Options, Refused};
-use alerts::{Event, EventType, Secret};
+use alerts::desk::Reports;
+use alerts::outbox::Attempt;
+use alerts::{Alert, Desk};
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
 use dataflows::hot::Counters;
 use dataflows::model::Instruments;
 
 use crate::accounts::Accounts;
-use crate::announce::Announcer;
 use crate::clock;
-use crate::config::{self, Config, integer};
+use crate::config::{Config, integer};
 use crate::engine::{self, Engine, Input, Running};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
+use crate::notify::{self, Plan, Reload};
+use crate::rules::{AlertsView, Rules};
 use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
 use crate::store::{Quantum, Store, Writer, WriterOptions};
 
@@ -43,7 +46,7 @@ pub type Watch = Box<dyn FnMut(&Quantum) + Send>;
 /// What a run does beside computing and storing.
 #[derive(Default)]
 pub struct Extras {
-    /// Webhooks are called.
+    /// People are told.
     pub alerts: bool,
     /// Sees every complete quantum, alerts included, before it is stored.
     pub watch: Option<Watch>,
@@ -57,7 +60,10 @@ pub struct Pipeline {
     pub input: Input,
     running: Running,
     keeper: JoinHandle<anyhow::Result<(Kept, Receiver<EdgeRow>)>>,
-    couriers: Arc<Vec<Courier>>,
+    desk: Option<Arc<Desk>>,
+    /// Of a replay: a file that is not needed afterwards.
+    outbox: Option<PathBuf>,
+    rules: Sender<Rules>,
     edge: Sender<EdgeRow>,
     writer: Option<Writer>,
 }
@@ -88,15 +94,15 @@ pub struct Summary {
     pub accounts: Arc<Accounts>,
     /// What became of ticks.
     pub counters: Arc<Counters>,
-    /// Deliveries that were still under way when the run ended.
+    /// Notices that were not delivered when the run ended. A live run's wait in the outbox for the next start.
     pub undelivered: usize,
 }
 
 impl Pipeline {
-    /// Starts workers, keeper, couriers and writer. Must be called inside a tokio runtime.
+    /// Starts workers, keeper, alert desk and writer. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// If the configuration asks for what can't be had (a secret file that can't be read).
+    /// If the configuration asks for what can't be had (a secret file that can't be read), or rules are wrong.
     pub fn start(config: &Config, pace: Pace, store: Option<&Store>, extras: Extras) -> anyhow::Result<Self> {
         let Extras { alerts, watch, models } = extras;
         let instruments = Arc::new(Instruments::default());
@@ -120,14 +126,17 @@ impl Pipeline {
         for standing in standings {
             let _ = edge.send(EdgeRow::Model(Box::new(ModelRow { standing, known_at, diff: 1 }))); // read below
         }
-        let couriers = Arc::new(if alerts { couriers(config, &edge)? } else { Vec::new() });
+        let (desk, outbox) = if alerts { desk(config, pace, &edge)? } else { (None, None) };
+        let rules_now = rules(config)?;
+        let (rules, new_rules) = crossbeam_channel::unbounded(); // a person edits files
+        let horizon_ms = integer(config.time.correction_horizon_ms);
 
         let mut keeper = Keeper {
-            announcer: Announcer::new(instruments),
-            couriers: Arc::clone(&couriers),
+            alerts: AlertsView::new(instruments, rules_now, horizon_ms, pace == Pace::Live),
+            new_rules,
+            desk: desk.clone(),
             writer: writer.clone(),
             from_edge,
-            pace,
             watch,
             kept: Kept::default(),
         };
@@ -138,7 +147,7 @@ impl Pipeline {
             Ok((keeper.kept, keeper.from_edge))
         };
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(keep).context("starting the keeper's thread")?;
-        Ok(Self { input, running, keeper, couriers, edge, writer })
+        Ok(Self { input, running, keeper, desk, outbox, rules, edge, writer })
     }
 
     /// Where the edge's own rows (gaps) go.
@@ -159,12 +168,25 @@ impl Pipeline {
         Arc::clone(&self.running.accounts)
     }
 
+    /// Takes over what has changed in files. What is wrong with it is logged, and the old stays.
+    pub fn reload(&self, reload: Reload) {
+        match reload {
+            Reload::Rules(rules) => drop(self.rules.send(rules)), // the keeper is gone only when the run is being torn down
+            Reload::Setup(setup) => {
+                if let Some(Err(problem)) = self.desk.as_ref().map(|desk| desk.set_up(*setup)) {
+                    tracing::error!("channels and routes are refused, the old ones stay in force: {problem}");
+                }
+            }
+        }
+    }
+
     /// Ends the input, waits until everything is computed, delivered and stored.
     ///
     /// # Errors
     /// If a worker died or the store refused rows for good.
     pub async fn finish(self) -> anyhow::Result<Summary> {
-        let Self { input, running, keeper, couriers, edge, writer } = self;
+        let Self { input, running, keeper, desk, outbox, rules, edge, writer } = self;
+        drop(rules);
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
         input.finish();
         let (kept, worked) = tokio::task::spawn_blocking(move || (keeper.join(), running.join())).await?;
@@ -174,9 +196,11 @@ impl Pipeline {
             Err(_) => anyhow::bail!("the keeper's thread died"),
         };
         let mut undelivered = 0;
-        for courier in Arc::into_inner(couriers).into_iter().flatten() {
-            undelivered += courier.drain(DRAIN_MAX).await;
+        // The keeper's thread has ended, and with it the other handle.
+        if let Some(desk) = desk.and_then(Arc::into_inner) {
+            undelivered = tokio::task::spawn_blocking(move || desk.finish(DRAIN_MAX)).await?;
         }
+        outbox.iter().for_each(|path| remove_outbox(path));
         drop(edge);
         if let Some(writer) = writer {
             let rest: Vec<EdgeRow> = from_edge.try_iter().collect();
@@ -191,45 +215,43 @@ impl Pipeline {
 }
 
 struct Keeper {
-    announcer: Announcer,
-    couriers: Arc<Vec<Courier>>,
+    alerts: AlertsView,
+    new_rules: Receiver<Rules>,
+    desk: Option<Arc<Desk>>,
     writer: Option<Writer>,
     from_edge: Receiver<EdgeRow>,
-    pace: Pace,
     watch: Option<Watch>,
     kept: Kept,
 }
 
 impl Keeper {
     fn keep(&mut self, mut quantum: Quantum) -> anyhow::Result<()> {
-        let events = self.announcer.observe(&mut quantum);
         quantum.edge.extend(self.from_edge.try_iter());
-        self.count(&quantum, &events);
+        let mut alerts = Vec::new();
+        if let Some(rules) = self.new_rules.try_iter().last() {
+            let known_at = i64::try_from(quantum.known_at).unwrap_or(i64::MAX);
+            alerts = self.alerts.set_rules(rules, known_at).into_quantum(&mut quantum);
+        }
+        alerts.extend(self.alerts.observe(&quantum).into_quantum(&mut quantum));
+        self.count(&quantum, &alerts);
         if let Some(watch) = &mut self.watch {
             watch(&quantum);
+        }
+        // On disk before anything else: a row that is stored twice is one row, an alert that is lost is lost.
+        if let Some(desk) = self.desk.as_ref().filter(|_| !alerts.is_empty())
+            && !desk.tell(alerts)
+        {
+            anyhow::bail!("the alert desk's thread is gone");
         }
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }
-        events.iter().for_each(|event| self.send(event));
         Ok(())
     }
 
-    fn send(&self, event: &Event) {
-        for courier in self.couriers.iter() {
-            // A replay makes a month's alerts in seconds: it waits for the receiver. A live run must not, and the courier lists what it refuses.
-            while let Err(Refused::Full { .. }) = courier.enqueue(event) {
-                if self.pace == Pace::Live {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-
-    fn count(&mut self, quantum: &Quantum, events: &[Event]) {
+    fn count(&mut self, quantum: &Quantum, alerts: &[Alert]) {
         self.kept.quanta += 1;
-        for event in events {
+        for event in alerts.iter().map(|alert| &alert.event) {
             *self.kept.events.entry((event.event_type.as_str(), event.status.as_str())).or_default() += 1;
         }
         let refused = quantum.edge.iter().filter_map(|row| if let EdgeRow::Rejected(row) = row { Some(row) } else { None });
@@ -256,35 +278,69 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
     }
 }
 
-/// One courier a webhook; each attempt becomes a row of `deliveries`.
-fn couriers(config: &Config, edge: &Sender<EdgeRow>) -> anyhow::Result<Vec<Courier>> {
-    config.webhooks.iter().map(|webhook| courier(webhook, edge.clone())).collect()
+/// The rules as the configuration names them.
+fn rules(config: &Config) -> anyhow::Result<Rules> {
+    let Some(directory) = &config.alerts.rules else { return Ok(Rules::default()) };
+    let (rules, warnings) = Rules::load(directory)?;
+    warnings.iter().for_each(|warning| tracing::warn!(%warning, "a rule may not do what was meant"));
+    Ok(rules)
 }
 
-fn courier(webhook: &config::Webhook, edge: Sender<EdgeRow>) -> anyhow::Result<Courier> {
-    let mut secrets = Vec::new();
-    if let Some(path) = &webhook.secret_file {
-        secrets.push(Secret::from_file(path)?);
+/// The desk and, of a replay, the file that it works with for as long as it lasts: what a replay tells is told anew each time.
+fn desk(config: &Config, pace: Pace, edge: &Sender<EdgeRow>) -> anyhow::Result<(Option<Arc<Desk>>, Option<PathBuf>)> {
+    let Plan { setup, limits } = notify::plan(config)?;
+    if setup.channels.is_empty() && pace == Pace::Replay {
+        return Ok((None, None));
     }
-    if let Some(name) = &webhook.secret_env {
-        secrets.push(Secret::from_env(name)?);
+    let (path, passing) = match pace {
+        Pace::Live => (notify::outbox_path(config), None),
+        Pace::Replay => {
+            let name = format!("regimeflow-outbox-{}-{}.sqlite", std::process::id(), clock::now_ms());
+            let path = std::env::temp_dir().join(name);
+            (path.clone(), Some(path))
+        }
+    };
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory).with_context(|| format!("making the directory of the outbox, {}", directory.display()))?;
     }
-    let channel = deliver::Webhook::new(&webhook.name, &webhook.url, secrets)?;
-    let event_types = webhook.event_types.iter().filter_map(|name| EventType::from_name(name)).collect();
-    let options = Options { event_types, ..Options::default() };
-    let on_attempt = Arc::new(move |attempt: deliver::Attempt| {
-        let row = EdgeRow::Delivery(DeliveryRow {
-            alert_id: format!("{}_{}", attempt.event_id, attempt.status.as_str()),
-            channel: attempt.channel,
-            attempt: attempt.attempt,
-            sent_at: attempt.sent_at_ms,
-            result: attempt.result.as_str().to_owned(),
-            http_status: attempt.http_status,
-            latency_ms: attempt.latency_ms,
-            reason: attempt.reason,
-            known_at: u64::try_from(clock::now_ms()).unwrap_or_default(),
-        });
-        let _ = edge.send(row); // the keeper is gone only when the run is being torn down
-    });
-    Ok(Courier::start(channel, options, Arc::new(clock::now_ms), on_attempt))
+    let edge = edge.clone();
+    let reports = Reports {
+        attempt: Box::new(move |attempt| report(attempt, &edge)),
+        problem: Box::new(|problem| tracing::error!("{problem}")),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let desk = Desk::start(path, setup, limits, Arc::new(clock::now_ms), runtime, reports)?;
+    Ok((Some(Arc::new(desk)), passing))
+}
+
+/// An attempt as rows of `deliveries`: one for each notice that went out in it.
+fn report(attempt: Attempt, edge: &Sender<EdgeRow>) {
+    let Attempt { notice_id, ids, channel, attempt, sent_at_ms, result, http_status, latency_ms, reason } = attempt;
+    if result != alerts::outbox::AttemptResult::Delivered {
+        tracing::warn!(channel, notice = notice_id, attempt, result = result.as_str(), http_status, "a notice was not delivered: {reason}");
+    }
+    let known_at = u64::try_from(clock::now_ms()).unwrap_or_default();
+    for alert_id in ids {
+        let reason = if alert_id == notice_id || !reason.is_empty() { reason.clone() } else { format!("in the digest {notice_id}") };
+        let row = DeliveryRow {
+            alert_id,
+            channel: channel.clone(),
+            attempt,
+            sent_at: sent_at_ms,
+            result: result.as_str().to_owned(),
+            http_status,
+            latency_ms,
+            reason,
+            known_at,
+        };
+        let _ = edge.send(EdgeRow::Delivery(row)); // the keeper is gone only when the run is being torn down
+    }
+}
+
+fn remove_outbox(path: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        let _ = std::fs::remove_file(name); // it is in the directory of temporary files
+    }
 }

@@ -15,6 +15,8 @@ pub mod feeds;
 pub mod frames;
 pub mod mock_venue;
 pub mod model_dir;
+pub mod notify;
+pub mod rules;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

@@ -1,19 +1,16 @@
 //! Alerts: what is told to people, and how it reaches them.
 //!
 //! [`event`] is what is told: the JSON of `schemas/events.schema.json`. [`facts`] turns what a view says into an event with
-//! its sentences. [`policy`] decides who is told what and when. [`sign`] proves who sent it. [`deliver`] carries it: a [`deliver::Channel`] makes one attempt, a
-//! [`deliver::Courier`] makes the next ones.
-//! its sentences. [`sign`] proves who sent it. [`deliver`] carries it: a [`deliver::Channel`] makes one attempt, a
-//! [`deliver::Courier`] makes the next ones. [`channels`] put a notice into a receiver's form; [`guard`] keeps what they post
-//! out of the own network, [`secret`] keeps where they post to out of every log.
+//! its sentences. [`policy`] decides who is told what and when, [`outbox`] keeps what is decided until it is delivered, the [`desk`] is the thread
+//! in which both meet. [`message`] words a notice, [`chart`] draws what happened, [`channels`] put it into a receiver's form and make one attempt; [`guard`] keeps what they post
+//! out of the own network, [`secret`] keeps where they post to out of every log, [`sign`] proves who sent it.
 //!
-//! The crate knows nothing of the dataflow that finds the facts, has no wall clock (callers pass one) and writes no file:
-//! every attempt is reported to the caller, who keeps it.
+//! The crate knows nothing of the dataflow that finds the facts and has no wall clock: callers pass one. The only file is the outbox.
 
 pub mod alert;
 pub mod channels;
 pub mod chart;
-pub mod deliver;
+pub mod desk;
 pub mod event;
 pub mod facts;
 pub mod guard;
@@ -27,6 +24,7 @@ pub mod sign;
 
 pub use alert::Alert;
 pub use chart::Chart;
+pub use desk::Desk;
 pub use event::{Event, EventType, Severity, Status, event_id};
 pub use facts::{
     CascadeFacts, CorrelationFacts, Coverage, FeedGapFacts, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts, OiShockFacts,

@@ -65,6 +65,9 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         secret_env: None,
         event_types: Vec::new(),
     }];
+    config.alerts.allow_addresses = vec!["127.0.0.1".into()];
+    // The receiver checks that every alert arrives: nothing is muted.
+    config.alerts.inhibitions.clear();
     eprintln!("simulating {} symbols × {} days on 2 venues, seed {} …", args.symbols, args.days, args.seed);
     let pipeline = Pipeline::start(&config, Pace::Replay, Some(&store), Extras { alerts: true, ..Extras::default() })?;
     let begun = Instant::now();

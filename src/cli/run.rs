@@ -20,6 +20,7 @@ use crate::config::{Config, Feed};
 use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
 use crate::model_dir::{self, Listing};
+use crate::notify::{self, Reload};
 use crate::store::edge::EdgeRow;
 use crate::store::{Mode, Store};
 use crate::training::live::{LiveModels, listing_if_any};
@@ -27,6 +28,8 @@ use crate::training::refits::Refits;
 
 /// What feeds have said and the engine has not taken yet.
 pub(super) const FEED_OUTPUTS_MAX: usize = 256;
+/// Edits of files that wait.
+const RELOADS_MAX: usize = 4;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -83,11 +86,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));
 
+    let (changed, reloads) = mpsc::channel(RELOADS_MAX);
+    let watcher = tokio::spawn(notify::watch(Some(args.config.clone()), config.clone(), shutdown.clone(), changed));
     let quantum = Duration::from_millis(settings(&config, Pace::Live).quantum_ms);
     let until_idle = args.until_idle_secs.map(Duration::from_secs);
-    let live = Live { pipeline, models, shutdown, quantum, until_idle, frames: 0 };
+    let live = Live { pipeline, models, reloads, shutdown, quantum, until_idle, frames: 0 };
     let (pipeline, models, frames) = live.listen(from_feeds).await;
     stop.abort();
+    watcher.abort();
     if let Some(models) = models {
         tokio::task::block_in_place(|| models.finish());
     }
@@ -169,6 +175,7 @@ pub(super) async fn stop_on(for_secs: Option<u64>, shutdown: CancellationToken) 
 struct Live {
     pipeline: Pipeline,
     models: Option<LiveModels>,
+    reloads: mpsc::Receiver<Reload>,
     shutdown: CancellationToken,
     quantum: Duration,
     until_idle: Option<Duration>,
@@ -193,6 +200,10 @@ impl Live {
                     }
                     None => return (self.pipeline, self.models, self.frames),
                 },
+                Some(reload) = self.reloads.recv() => {
+                    tokio::task::block_in_place(|| self.pipeline.reload(reload));
+                    true
+                }
                 _ = beat.tick() => tokio::task::block_in_place(|| {
                     let goes_on = self.pipeline.input.heartbeat(clock::now_ns());
                     if let Some(models) = &mut self.models {

@@ -4,6 +4,7 @@
 //! against that schema with every mistake reported where it stands ([`document`]), and what one key demands of another is
 //! written out in [`rules`].
 
+mod alerts;
 mod correlation;
 pub mod document;
 pub mod load;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use alerts::{Alerts, BodyFormat, Channel, ChannelKind, MailTls};
 pub use correlation::{Correlation, CorrelationBreaks, CorrelationWindow, LeadLag};
 pub use problem::{ConfigErrors, Problem};
 pub use regimes::Regimes;
@@ -51,8 +53,10 @@ pub struct Config {
     pub views: Views,
     /// Refits of regime models inside `run`.
     pub training: Training,
-    /// Who is told.
+    /// Who is told: the short form, one JSON webhook each.
     pub webhooks: Vec<Webhook>,
+    /// Who is told what, when, and through which channel.
+    pub alerts: Alerts,
     /// What is listened to.
     pub feeds: Feeds,
 }

@@ -13,6 +13,10 @@ pub fn redacted(config: &Config) -> Config {
     for webhook in &mut shown.webhooks {
         webhook.url = url(&webhook.url);
     }
+    for channel in &mut shown.alerts.channels {
+        channel.url = channel.url.as_deref().map(url);
+        channel.api_url = channel.api_url.as_deref().map(url);
+    }
     for feed in [&mut shown.feeds.binance_usdm, &mut shown.feeds.bybit_linear].into_iter().flatten() {
         feed.ws_url = feed.ws_url.as_deref().map(location);
         feed.rest_url = feed.rest_url.as_deref().map(location);

@@ -39,6 +39,7 @@ pub fn check(config: &Config, places: &mut Places) {
     training(config, places);
     store(&config.store, places);
     webhooks(&config.webhooks, places);
+    super::alerts::check(config, places);
     let feeds = [(BINANCE, &config.feeds.binance_usdm), (BYBIT, &config.feeds.bybit_linear)];
     for (rules, feed) in feeds.into_iter().filter_map(|(rules, feed)| Some((rules, feed.as_ref()?))) {
         rules.check(feed, places);
@@ -250,7 +251,7 @@ impl FeedRules {
     }
 }
 
-fn address(key: &str, text: &str, schemes: [&str; 2], places: &mut Places) {
+pub(super) fn address(key: &str, text: &str, schemes: [&str; 2], places: &mut Places) {
     let wanted = format!("write {}://host/…", schemes[1]);
     match url::Url::parse(text) {
         Ok(url) if !schemes.contains(&url.scheme()) => {
@@ -262,7 +263,7 @@ fn address(key: &str, text: &str, schemes: [&str; 2], places: &mut Places) {
     }
 }
 
-fn duplicates(key: &str, names: &[String], places: &mut Places) {
+pub(super) fn duplicates(key: &str, names: &[String], places: &mut Places) {
     let mut seen = HashMap::new();
     for (n, name) in names.iter().enumerate() {
         if let Some(first) = seen.insert(name.as_str(), n) {

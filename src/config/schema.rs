@@ -13,6 +13,16 @@ pub fn config() -> Value {
     if let Some(types) = schema.pointer_mut("/$defs/Webhook/properties/event_types/items") {
         types["enum"] = EventType::ALL.iter().map(|t| t.as_str()).collect();
     }
+    for (name, key) in [("Matcher", "event_types")] {
+        if let Some(types) = schema.pointer_mut(&format!("/$defs/{name}/properties/{key}/items")) {
+            types["enum"] = EventType::ALL.iter().map(|t| t.as_str()).collect();
+        }
+    }
+    for path in ["Matcher/properties/severity_min", "QuietHours/properties/lets_through"] {
+        if let Some(severity) = schema.pointer_mut(&format!("/$defs/{path}")) {
+            severity["enum"] = json!(["INFO", "WARNING", "CRITICAL"]);
+        }
+    }
     if let Some(limits) = schema.pointer_mut("/$defs/Feed/properties/silence_ms/additionalProperties") {
         limits["maximum"] = json!(86_400_000);
     }

@@ -59,6 +59,20 @@ impl Outbox {
         Ok(next)
     }
 
+    /// How many notices wait in channels that are not disabled.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn waiting(&self) -> Result<usize, OutboxError> {
+        let mut waiting = 0;
+        for name in self.lines.iter().filter(|(_, channel)| channel.health.disabled.is_none()).map(|(name, _)| name) {
+            let sql = "SELECT count(*) FROM notices WHERE channel = ?1 AND state IN ('waiting', 'late')";
+            let counted = self.db.prepare_cached(sql).and_then(|mut s| s.query_row([name], |row| row.get::<_, i64>(0)));
+            waiting += counted.map_err(failed("count what waits"))? as usize;
+        }
+        Ok(waiting)
+    }
+
     /// The earliest time at which something of this channel may go out, as far as notices are concerned.
     fn first_due(&self, name: &str, is_urgent: bool) -> Result<Option<i64>, OutboxError> {
         const SQL: &str = "SELECT min(due_at) FROM notices WHERE channel = ?1 AND state = 'waiting' AND is_urgent = ?2";
