@@ -321,8 +321,8 @@ impl Policy {
         if self.is_muted(&known.alert, now) {
             return Judgement::Muted;
         }
-        let severity = if known.is_firing() { known.alert.event.severity } else { known.severity_told() };
-        self.plan.held_until(route, severity, now).map_or(Judgement::Tell, Judgement::Held)
+        let until = self.plan.held_until(route, known.severity_to_judge(), now);
+        until.map_or(Judgement::Tell, Judgement::Held)
     }
 }
 

@@ -87,6 +87,7 @@ impl Policy {
         let was_live = known.is_live();
         self.by_weight.remove(&(known.alert.event.severity, known.since, id.to_owned()));
         self.by_weight.insert((alert.event.severity, known.since, id.to_owned()));
+        known.ended_as = Some(known.severity_known());
         known.alert = alert;
         known.alert.chart = known.alert.chart.take().filter(is_finite);
         known.ended_at = Some(now);
@@ -103,6 +104,10 @@ impl Policy {
                 self.pend(id, &group, now, true);
             } else if place != Place::Held {
                 self.set_place(id, &group, Place::Idle);
+            } else if let Some(known) = self.known.get(id) {
+                // What others were told is graver, or it fell: other hours may hold it now.
+                let until = self.plan.held_until(group.route, known.severity_to_judge(), now);
+                self.agenda.sooner(Task::Digest, until.unwrap_or(now));
             }
         }
         self.settle(id);
@@ -156,10 +161,12 @@ impl Policy {
     /// Lets the alert wait in the seats where there is something to tell, and no longer where there is not. `again`: also
     /// where it was put aside before.
     pub(super) fn pend_news(&mut self, id: &str, now: i64, again: bool) {
+        // What quiet hours hold is counted by their digest also if it is over before.
+        let came_and_went = self.known.get(id).is_some_and(|known| !known.is_firing());
         for (group, place, has_news) in self.seats(id) {
             if has_news && (again || place == Place::Idle) {
                 self.pend(id, &group, now, true);
-            } else if !has_news && place == Place::Pending {
+            } else if !has_news && place != Place::Idle && !came_and_went {
                 self.set_place(id, &group, Place::Idle);
             }
         }

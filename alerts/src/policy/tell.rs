@@ -80,18 +80,16 @@ impl Policy {
         for (group, id) in self.held.clone() {
             let Some(known) = self.known.get(&id) else { continue };
             let Some(seat) = known.seats.get(&plan.routes[group.route].name) else { continue };
-            match self.judge(known, group.route, now) {
-                Judgement::Held(until) => {
-                    self.agenda.sooner(Task::Digest, until.max(now.saturating_add(1)));
-                    continue;
-                }
-                Judgement::Muted => {
-                    let is_worth_it = known.is_firing() || !known.told.is_empty();
-                    self.counters.ended_untold += u64::from(!is_worth_it);
-                    free.push((group, id, if is_worth_it { Place::Muted } else { Place::Idle }));
-                    continue;
-                }
-                Judgement::Tell => {}
+            // The hours first: what is muted while they last is looked at when they are over.
+            if let Some(until) = plan.held_until(group.route, known.severity_to_judge(), now) {
+                self.agenda.sooner(Task::Digest, until.max(now.saturating_add(1)));
+                continue;
+            }
+            if self.is_muted(&known.alert, now) {
+                let is_worth_it = known.is_firing() || !known.told.is_empty();
+                self.counters.ended_untold += u64::from(!is_worth_it);
+                free.push((group, id, if is_worth_it { Place::Muted } else { Place::Idle }));
+                continue;
             }
             for channel in plan.channels_of(group.route, seat) {
                 let came_and_went = !known.is_firing() && !known.told.contains_key(channel);
