@@ -101,6 +101,9 @@ pub struct Policy {
     last_dropped: Option<Dropped>,
 }
 
+/// A group's last notice, while the interval after it runs, and when it tells its next.
+type Times = (Option<i64>, Option<i64>);
+
 /// Alerts that a route tells together.
 #[derive(Clone, Debug, Default)]
 struct Group {
@@ -111,7 +114,7 @@ struct Group {
     /// When the wait or the interval ends.
     news_due: Option<i64>,
     /// The two as they were stored.
-    saved: (Option<i64>, Option<i64>),
+    saved: Times,
 }
 
 /// What was not told and why, since the program began.
