@@ -213,3 +213,37 @@ fn what_fires_is_listed() {
     assert_eq!(list(20), ["A 5 [bob] [silence `s` by eve: upgrade] discord", "B 5 [] [] discord", "C 5 [bob] [] discord"]);
     assert_eq!(list(90), ["A 5 [] [] discord", "B 5 [] [] discord", "C 5 [] [] discord"]);
 }
+
+/// Editors complete and check the file by it.
+#[test]
+fn the_configuration_has_a_schema() {
+    let schema = serde_json::to_value(schemars::schema_for!(PolicyConfig)).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let full = r#"
+        [[routes]]
+        name = "desk"
+        channels = ["discord"]
+        matcher = { event_types = ["OI_SHOCK"], symbols = ["BTC-*"], severity_min = "WARNING", labels = { desk = "macro" } }
+        group_by = ["type", "label:desk"]
+        repeat_ms = 60000
+        escalation = { after_ms = 60000, channels = ["pager"] }
+        quiet_hours = ["night"]
+        [[inhibitions]]
+        name = "i"
+        source = { rules = ["a"] }
+        target = {}
+        equal = ["symbol"]
+        [[quiet_hours]]
+        name = "night"
+        time_zone = "UTC"
+        days = ["sat"]
+        from = "22:00"
+        to = "07:00"
+        lets_through = "WARNING"
+    "#;
+    let json = |toml: &str| toml::from_str::<serde_json::Value>(toml).unwrap();
+    assert!(schema.is_valid(&json(full)), "{:?}", schema.validate(&json(full)));
+    assert!(Policy::new(config(full)).is_ok());
+    assert!(!schema.is_valid(&json(&full.replace("channels = [\"discord\"]", "chanels = []"))));
+    assert!(!schema.is_valid(&json(&full.replace("'sat'", "'saturday'").replace("\"sat\"", "\"saturday\""))));
+}

@@ -127,7 +127,7 @@ fn alert(id: usize, severity: usize, now: i64) -> Alert {
     let symbol = ["BTC-USDT-PERP", "ETH-USDT-PERP", "BTC-USDC-PERP"][id % 3];
     let mut alert = timeline::alert(&format!("evt_{id}"), types[id % 4], symbol, SEVERITIES[severity], now);
     alert.event.venue = ["okx", "bybit"][id / 3 % 2].into();
-    alert.chart = (id % 5 == 0).then(|| alerts::Chart::Line {
+    alert.chart = id.is_multiple_of(5).then(|| alerts::Chart::Line {
         ts: vec![now],
         name: "z".into(),
         values: vec![0.1 * now as f64],
@@ -360,7 +360,7 @@ fn figure_of_ten_thousand_pushes() {
         let begin = std::time::Instant::now();
         let mut bytes = 0;
         for i in 0..10_000 {
-            let mut alert = alert(i, i, START + i as i64);
+            let mut alert = alert(i, i % 3, START + i as i64);
             alert.event.symbol = format!("S{}-USDT-PERP", i % 500);
             let notices = run.policy.push(alert, START + i as i64);
             run.told.extend(notices);

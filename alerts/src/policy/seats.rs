@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::agenda::{GroupId, Task};
 use super::plan::Plan;
 use super::state::{Known, Place, Seat, StateKey, Table, is_finite};
-use super::{ALERTS_MAX, Dropped, ENDED_MAX, ENDED_MS, PENDING_MAX, Policy};
+use super::{ALERTS_MAX, ENDED_MS, PENDING_MAX, Policy};
 use crate::alert::Alert;
 use crate::event::Severity;
 
@@ -207,7 +207,7 @@ impl Policy {
         }
     }
 
-    fn leave(&mut self, id: &str, group: &GroupId) {
+    pub(super) fn leave(&mut self, id: &str, group: &GroupId) {
         self.sit(id, group, Place::Idle);
         if let Some(at) = self.groups.get_mut(group) {
             at.members.remove(id);
@@ -257,66 +257,6 @@ impl Policy {
         at.and_then(|at| at.news_due).map_or(due, |was| was.min(due))
     }
 
-    /// Forgets what is done with: an alert whose end there is nobody left to tell, a chart that was shown.
-    pub(super) fn settle(&mut self, id: &str) {
-        let Some(known) = self.known.get_mut(id) else { return };
-        if known.seats.values().any(|seat| seat.place != Place::Idle) {
-            return;
-        }
-        if let Some(at) = known.ended_at {
-            self.forget(id);
-            self.remember_ended(id.to_owned(), at);
-            return;
-        }
-        // A chart shows the onset. Who is told on escalation has not seen it yet.
-        let escalates = |(name, seat): (&String, &Seat)| {
-            let route = self.plan.route(name).map(|route| &self.plan.routes[route]);
-            seat.is_matching && seat.escalated_at.is_none() && route.is_some_and(|route| route.escalation.is_some())
-        };
-        if known.alert.chart.is_some() && !known.seats.iter().any(escalates) {
-            known.alert.chart = None;
-            self.mark(id);
-        }
-    }
-
-    fn forget(&mut self, id: &str) {
-        for (group, ..) in self.seats(id) {
-            self.leave(id, &group);
-        }
-        if let Some(known) = self.known.remove(id) {
-            self.by_weight.remove(&(known.alert.event.severity, known.since, id.to_owned()));
-        }
-        self.mark(id);
-    }
-
-    fn drop_lightest(&mut self, now: i64) {
-        let Some((severity, _, id)) = self.by_weight.first().cloned() else { return };
-        self.forget(&id);
-        let released = self.sources.update(&self.plan.inhibitions, &id, None, now);
-        self.release(&released, now);
-        self.counters.dropped += 1;
-        let reason = "more alerts fire than are remembered";
-        self.last_dropped = Some(Dropped { id, severity, reason });
-    }
-
-    fn remember_ended(&mut self, id: String, at: i64) {
-        self.changes.insert(StateKey::of(Table::Ended, &id));
-        if let Some(was) = self.ended.insert(id.clone(), at) {
-            self.ended_by_time.remove(&(was, id.clone()));
-        }
-        self.ended_by_time.insert((at, id));
-        while self.ended.len() > ENDED_MAX {
-            self.forget_first_ended();
-        }
-    }
-
-    pub(super) fn forget_first_ended(&mut self) {
-        if let Some((_, id)) = self.ended_by_time.pop_first() {
-            self.ended.remove(&id);
-            self.changes.insert(StateKey::of(Table::Ended, &id));
-        }
-    }
-
     /// Lets inhibitions know what the alert is now.
     pub(super) fn look_at_source(&mut self, id: &str, now: i64) {
         let Some(known) = self.known.get(id) else { return };
@@ -325,7 +265,7 @@ impl Policy {
         self.release(&released, now);
     }
 
-    fn release(&mut self, released: &super::inhibit::Released, now: i64) {
+    pub(super) fn release(&mut self, released: &super::inhibit::Released, now: i64) {
         for claim in &released.held {
             self.changes.insert(self.hold_key(claim));
         }
