@@ -268,9 +268,12 @@ impl Policy {
     pub(super) fn release(&mut self, released: &super::inhibit::Released, now: i64) {
         for claim in &released.held {
             self.changes.insert(self.hold_key(claim));
+            if let Some(until) = self.sources.held_until(claim) {
+                self.agenda.sooner(Task::Wake, until);
+            }
         }
-        if let Some(at) = released.at {
-            self.agenda.sooner(Task::Wake, at.max(now));
+        if released.at.is_some_and(|at| at <= now) {
+            self.wake(now);
         }
     }
 

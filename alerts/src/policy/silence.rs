@@ -108,16 +108,20 @@ impl Policy {
         }
     }
 
+    /// Ends what is over, and wakes if something is: a silence that was made longer leaves a task behind.
     pub(super) fn wake_expired(&mut self, now: i64) {
         let ended: Vec<String> = self.silences.values().filter(|s| s.until <= now).map(|s| s.id.clone()).collect();
+        let released = self.sources.take_ended(now);
+        if !ended.is_empty() || !released.is_empty() {
+            self.wake(now);
+        }
         for id in ended {
             self.silences.remove(&id);
             self.changes.insert(StateKey::of(Table::Silence, &id));
         }
-        for claim in self.sources.take_ended(now) {
+        for claim in released {
             self.changes.insert(self.hold_key(&claim));
         }
-        self.wake(now);
         self.set_wake();
     }
 
