@@ -249,22 +249,7 @@ proptest! {
 
     #[test]
     fn a_restart_anywhere_changes_nothing((config, script) in script(), cut in prop::collection::vec(any::<bool>(), 60)) {
-        let (mut plain, mut again, mut cut_up) = (Run::new(config), Run::new(config), Run::new(config));
-        for (i, (pause, op)) in script.iter().enumerate() {
-            for run in [&mut plain, &mut again, &mut cut_up] {
-                run.advance(run.now + pause);
-                run.step(op);
-            }
-            prop_assert_eq!(differ(&plain, &again), None);
-            prop_assert_eq!(differ(&plain, &cut_up), None, "step {} of {:?}, cut {:?}", i, script, &cut[..i]);
-            if cut[i] {
-                cut_up.restart();
-            }
-        }
-        for run in [&mut plain, &mut cut_up] {
-            run.advance(run.now + 6 * 3_600_000);
-        }
-        prop_assert_eq!(differ(&plain, &cut_up), None, "a day after {:?}, cut {:?}", script, cut);
+        check_restarts(config, &script, &cut)?;
     }
 
     #[test]
@@ -304,6 +289,57 @@ proptest! {
             }
         }
     }
+}
+
+/// The same script as it is, once more, and with a restart after each step of `cut`.
+fn check_restarts(config: usize, script: &[(i64, Op)], cut: &[bool]) -> Result<(), TestCaseError> {
+    let (mut plain, mut again, mut cut_up) = (Run::new(config), Run::new(config), Run::new(config));
+    for (i, (pause, op)) in script.iter().enumerate() {
+        for run in [&mut plain, &mut again, &mut cut_up] {
+            run.advance(run.now + pause);
+            run.step(op);
+        }
+        prop_assert_eq!(differ(&plain, &again), None);
+        prop_assert_eq!(differ(&plain, &cut_up), None, "step {} of {:?}, cut {:?}", i, script, &cut[..i]);
+        if cut[i] {
+            cut_up.restart();
+        }
+    }
+    for run in [&mut plain, &mut cut_up] {
+        run.advance(run.now + 6 * 3_600_000);
+    }
+    prop_assert_eq!(differ(&plain, &cut_up), None, "hours after {:?}, cut {:?}", script, cut);
+    Ok(())
+}
+
+/// Scripts that found faults once.
+#[test]
+fn restarts_that_changed_something() {
+    let fire = |id, severity| Op::Fire { ids: vec![id], severity, is_correction: false };
+    let silence = |minutes| Op::Silence { n: 1, what: 0, minutes };
+    let check = |config, script: Vec<(i64, Op)>| {
+        for at in 0..script.len() {
+            let cut: Vec<bool> = (0..script.len()).map(|i| i == at).collect();
+            check_restarts(config, &script, &cut).unwrap();
+        }
+    };
+    // Muted for a moment while held: looked at too early after a restart.
+    check(1, vec![(0, fire(9, 0)), (0, fire(0, 1)), (0, Op::Wait), (400_000, Op::Wait)]);
+    // A silence that was replaced left its end behind, which woke what was still muted.
+    check(
+        1,
+        vec![
+            (0, silence(5)),
+            (189_108, fire(21, 1)),
+            (28_832, fire(0, 1)),
+            (0, silence(2)),
+            (13_948, Op::Wait),
+            (68_112, Op::Wait),
+        ],
+    );
+    // The end, told elsewhere as graver than the begin, moved the hours that held it.
+    let end = Op::Resolve { id: 8, is_correction: true };
+    check(3, vec![(0, fire(8, 1)), (27_300_000, Op::Configure(1)), (8_694_715, end), (5_285, Op::Wait)]);
 }
 
 /// What a reader of the channel knows: the gravest it was told, and whether it goes on. Only of what is named.
