@@ -38,6 +38,7 @@ mod explain;
 mod inhibit;
 mod listing;
 mod matcher;
+mod memory;
 mod plan;
 mod quiet;
 mod rebuild;
@@ -101,6 +102,9 @@ pub struct Policy {
     last_dropped: Option<Dropped>,
 }
 
+/// A group's last notice, while the interval after it runs, and when it tells its next.
+type Times = (Option<i64>, Option<i64>);
+
 /// Alerts that a route tells together.
 #[derive(Clone, Debug, Default)]
 struct Group {
@@ -111,7 +115,7 @@ struct Group {
     /// When the wait or the interval ends.
     news_due: Option<i64>,
     /// The two as they were stored.
-    saved: (Option<i64>, Option<i64>),
+    saved: Times,
 }
 
 /// What was not told and why, since the program began.
@@ -210,37 +214,6 @@ impl Policy {
         notices
     }
 
-    /// Adds a silence, or replaces the one of the same id.
-    ///
-    /// # Errors
-    /// It has no id, would never be in force, or is one too many.
-    pub fn silence(&mut self, silence: Silence, now_ms: i64) -> Result<Vec<Notice>, SilenceError> {
-        let after = silence.from.max(now_ms);
-        if silence.id.is_empty() {
-            return Err(SilenceError::NoId);
-        }
-        if silence.until <= after {
-            return Err(SilenceError::Over { id: silence.id, until: silence.until, after });
-        }
-        if self.silences.len() >= SILENCES_MAX && !self.silences.contains_key(&silence.id) {
-            return Err(SilenceError::TooMany(silence.id));
-        }
-        self.changes.insert(StateKey::of(Table::Silence, &silence.id));
-        self.agenda.sooner(Task::Wake, silence.until);
-        if self.silences.insert(silence.id.clone(), silence).is_some() {
-            self.wake(now_ms);
-        }
-        Ok(self.due(now_ms))
-    }
-
-    /// Ends a silence. `None`: there is none of that id.
-    pub fn unsilence(&mut self, id: &str, now_ms: i64) -> Option<Vec<Notice>> {
-        self.silences.remove(id)?;
-        self.changes.insert(StateKey::of(Table::Silence, id));
-        self.wake(now_ms);
-        Some(self.due(now_ms))
-    }
-
     /// What was not told and why, since the program began.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -251,44 +224,6 @@ impl Policy {
     #[must_use]
     pub fn last_dropped(&self) -> Option<&Dropped> {
         self.last_dropped.as_ref()
-    }
-
-    fn silence_of(&self, alert: &Alert, now: i64) -> Option<&Silence> {
-        self.silences.values().find(|silence| silence.lasts(now) && silence.matcher.matches(alert))
-    }
-
-    fn is_muted(&self, alert: &Alert, now: i64) -> bool {
-        self.silence_of(alert, now).is_some() || self.sources.muting(&self.plan.inhibitions, alert, now).is_some()
-    }
-
-    /// Looks again at everything that is muted.
-    fn wake(&mut self, now: i64) {
-        for (group, id) in std::mem::take(&mut self.muted) {
-            self.pend(&id, &group, now, false);
-        }
-        for group in std::mem::take(&mut self.blocked) {
-            self.agenda.sooner(Task::Care(group), now);
-        }
-    }
-
-    fn wake_expired(&mut self, now: i64) {
-        let ended: Vec<String> = self.silences.values().filter(|s| s.until <= now).map(|s| s.id.clone()).collect();
-        for id in ended {
-            self.silences.remove(&id);
-            self.changes.insert(StateKey::of(Table::Silence, &id));
-        }
-        for claim in self.sources.take_ended(now) {
-            self.changes.insert(self.hold_key(&claim));
-        }
-        self.wake(now);
-        self.set_wake();
-    }
-
-    fn set_wake(&mut self) {
-        let silences = self.silences.values().map(|silence| silence.until).min();
-        if let Some(at) = silences.into_iter().chain(self.sources.next_end()).min() {
-            self.agenda.sooner(Task::Wake, at);
-        }
     }
 
     fn drop_if_empty(&mut self, group: &GroupId) {
@@ -321,8 +256,8 @@ impl Policy {
         if self.is_muted(&known.alert, now) {
             return Judgement::Muted;
         }
-        let severity = if known.is_firing() { known.alert.event.severity } else { known.severity_told() };
-        self.plan.held_until(route, severity, now).map_or(Judgement::Tell, Judgement::Held)
+        let until = self.plan.held_until(route, known.severity_to_judge(), now);
+        until.map_or(Judgement::Tell, Judgement::Held)
     }
 }
 

@@ -127,7 +127,7 @@ fn alert(id: usize, severity: usize, now: i64) -> Alert {
     let symbol = ["BTC-USDT-PERP", "ETH-USDT-PERP", "BTC-USDC-PERP"][id % 3];
     let mut alert = timeline::alert(&format!("evt_{id}"), types[id % 4], symbol, SEVERITIES[severity], now);
     alert.event.venue = ["okx", "bybit"][id / 3 % 2].into();
-    alert.chart = (id % 5 == 0).then(|| alerts::Chart::Line {
+    alert.chart = id.is_multiple_of(5).then(|| alerts::Chart::Line {
         ts: vec![now],
         name: "z".into(),
         values: vec![0.1 * now as f64],
@@ -176,7 +176,10 @@ impl Run {
 
     fn advance(&mut self, to: i64) {
         while let Some(due) = self.policy.next_due().filter(|due| *due < to) {
-            assert!(due > i64::MIN / 2 || self.policy.clone().due(self.now).is_empty(), "a restart must not tell");
+            if due < START {
+                let told = self.policy.clone().due(self.now);
+                assert!(told.is_empty(), "told by a restart: {told:?}");
+            }
             let notices = self.policy.due(due.max(self.now));
             self.now = due.max(self.now);
             self.keep(notices);
@@ -221,43 +224,45 @@ impl Run {
     }
 }
 
+/// The first difference.
+fn differ(a: &Run, b: &Run) -> Option<String> {
+    for i in 0..a.told.len().max(b.told.len()) {
+        let (a, b) = (a.told.get(i), b.told.get(i));
+        if a != b {
+            return Some(format!("told {i}: {a:?}\nand not {b:?}"));
+        }
+    }
+    let keys: BTreeSet<&StateKey> = a.stored.keys().chain(b.stored.keys()).collect();
+    let key = keys.into_iter().find(|key| a.stored.get(*key) != b.stored.get(*key))?;
+    Some(format!("{key}: {:?}\nand not {:?}", a.stored.get(key), b.stored.get(key)))
+}
+
+/// `CASES=50000 SEED=7 cargo test -p alerts --test policy_random` looks further.
 fn cases(n: u32) -> ProptestConfig {
-    ProptestConfig { cases: n, rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_121), ..ProptestConfig::default() }
+    let asked = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u32>().unwrap());
+    let seed = proptest::test_runner::RngSeed::Fixed(asked("SEED").unwrap_or(20_261_121).into());
+    ProptestConfig { cases: asked("CASES").unwrap_or(n), rng_seed: seed, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(250))]
 
     #[test]
     fn a_restart_anywhere_changes_nothing((config, script) in script(), cut in prop::collection::vec(any::<bool>(), 60)) {
-        let (mut plain, mut again, mut cut_up) = (Run::new(config), Run::new(config), Run::new(config));
-        for (i, (pause, op)) in script.iter().enumerate() {
-            for run in [&mut plain, &mut again, &mut cut_up] {
-                run.advance(run.now + pause);
-                run.step(op);
-            }
-            prop_assert_eq!(&plain.told, &again.told);
-            prop_assert_eq!(&plain.told, &cut_up.told, "step {}", i);
-            prop_assert_eq!(&plain.stored, &cut_up.stored, "step {}", i);
-            if cut[i] {
-                cut_up.restart();
-            }
-        }
-        for run in [&mut plain, &mut cut_up] {
-            run.advance(run.now + 86_400_000);
-        }
-        prop_assert_eq!(&plain.told, &cut_up.told);
-        prop_assert_eq!(&plain.stored, &cut_up.stored);
+        check_restarts(config, &script, &cut)?;
     }
 
     #[test]
     fn what_is_told_makes_sense((config, script) in script()) {
         let mut run = Run::new(config);
         for (pause, op) in &script {
+            // Ids are remembered for six hours; after that they may be told anew.
+            if run.now + pause - START > 6 * 3_600_000 {
+                break;
+            }
             run.advance(run.now + pause);
             run.step(op);
         }
-        prop_assume!(run.now - START < 6 * 3_600_000);
         check_sense(&run.told)?;
         // When nothing mutes any more, everybody knows what fires.
         for n in 0..3 {
@@ -284,6 +289,57 @@ proptest! {
             }
         }
     }
+}
+
+/// The same script as it is, once more, and with a restart after each step of `cut`.
+fn check_restarts(config: usize, script: &[(i64, Op)], cut: &[bool]) -> Result<(), TestCaseError> {
+    let (mut plain, mut again, mut cut_up) = (Run::new(config), Run::new(config), Run::new(config));
+    for (i, (pause, op)) in script.iter().enumerate() {
+        for run in [&mut plain, &mut again, &mut cut_up] {
+            run.advance(run.now + pause);
+            run.step(op);
+        }
+        prop_assert_eq!(differ(&plain, &again), None);
+        prop_assert_eq!(differ(&plain, &cut_up), None, "step {} of {:?}, cut {:?}", i, script, &cut[..i]);
+        if cut[i] {
+            cut_up.restart();
+        }
+    }
+    for run in [&mut plain, &mut cut_up] {
+        run.advance(run.now + 6 * 3_600_000);
+    }
+    prop_assert_eq!(differ(&plain, &cut_up), None, "hours after {:?}, cut {:?}", script, cut);
+    Ok(())
+}
+
+/// Scripts that found faults once.
+#[test]
+fn restarts_that_changed_something() {
+    let fire = |id, severity| Op::Fire { ids: vec![id], severity, is_correction: false };
+    let silence = |minutes| Op::Silence { n: 1, what: 0, minutes };
+    let check = |config, script: Vec<(i64, Op)>| {
+        for at in 0..script.len() {
+            let cut: Vec<bool> = (0..script.len()).map(|i| i == at).collect();
+            check_restarts(config, &script, &cut).unwrap();
+        }
+    };
+    // Muted for a moment while held: looked at too early after a restart.
+    check(1, vec![(0, fire(9, 0)), (0, fire(0, 1)), (0, Op::Wait), (400_000, Op::Wait)]);
+    // A silence that was replaced left its end behind, which woke what was still muted.
+    check(
+        1,
+        vec![
+            (0, silence(5)),
+            (189_108, fire(21, 1)),
+            (28_832, fire(0, 1)),
+            (0, silence(2)),
+            (13_948, Op::Wait),
+            (68_112, Op::Wait),
+        ],
+    );
+    // The end, told elsewhere as graver than the begin, moved the hours that held it.
+    let end = Op::Resolve { id: 8, is_correction: true };
+    check(3, vec![(0, fire(8, 1)), (27_300_000, Op::Configure(1)), (8_694_715, end), (5_285, Op::Wait)]);
 }
 
 /// What a reader of the channel knows: the gravest it was told, and whether it goes on. Only of what is named.
@@ -343,7 +399,7 @@ fn figure_of_ten_thousand_pushes() {
         let begin = std::time::Instant::now();
         let mut bytes = 0;
         for i in 0..10_000 {
-            let mut alert = alert(i, i, START + i as i64);
+            let mut alert = alert(i, i % 3, START + i as i64);
             alert.event.symbol = format!("S{}-USDT-PERP", i % 500);
             let notices = run.policy.push(alert, START + i as i64);
             run.told.extend(notices);
@@ -352,5 +408,48 @@ fn figure_of_ten_thousand_pushes() {
         let took = begin.elapsed();
         eprintln!("configuration {n}: 10,000 pushes with their rows in {took:?}, {} notices, {bytes} bytes", run.told.len());
         assert!(took.as_secs_f64() < 1.0, "{took:?}");
+    }
+}
+
+/// As many alerts as are remembered, all let go at once: by the end of the night, of a silence, of a cascade; all reminded of.
+#[test]
+#[ignore = "figures, for a release build"]
+fn figure_of_fifty_thousand_let_go() {
+    let night = "[[routes]]\nname = 'all'\nchannels = ['a']\nquiet_hours = ['n']\nrepeat_ms = 600000\ngroup_by = ['type']\n\
+        [[quiet_hours]]\nname = 'n'\ntime_zone = 'UTC'\nfrom = '20:00'\nto = '06:00'\n";
+    let plain = "[[routes]]\nname = 'all'\nchannels = ['a']\ngroup_by = ['type']\nrepeat_ms = 600000\n";
+    let all = || Silence {
+        id: "s".into(),
+        matcher: matcher(3),
+        from: START,
+        until: START + 60_000,
+        author: String::new(),
+        comment: String::new(),
+    };
+    for (name, toml, source, silence, wait) in [
+        ("night", night, false, None, 10 * 3_600_000),
+        ("silence", plain, false, Some(all()), 60_000),
+        ("cascade", plain, true, None, 60_000),
+    ] {
+        let mut policy = Policy::new(toml::from_str(toml).unwrap()).unwrap();
+        silence.into_iter().for_each(|silence| _ = policy.silence(silence, START).unwrap());
+        let market = timeline::alert("m", EventType::MarketCascade, "MARKET", Severity::Warning, START);
+        if source {
+            policy.push(market.clone(), START);
+        }
+        let begin = std::time::Instant::now();
+        for i in 0..49_999 {
+            policy.push(timeline::alert(&i.to_string(), EventType::OiShock, "BTC-USDT-PERP", Severity::Info, START), START);
+        }
+        let pushed = begin.elapsed();
+        let mut told = policy.due(START + wait);
+        if source {
+            told.extend(policy.push(Alert { event: market.event.resolved(START, START), ..market }, START + wait));
+        }
+        let let_go = begin.elapsed() - pushed;
+        assert!(told.iter().any(|notice| notice.total() == 49_999), "{:?}", told.iter().map(Notice::total).collect::<Vec<_>>());
+        let reminded = policy.due(START + wait + 600_000).iter().map(Notice::total).sum::<u64>();
+        assert_eq!(reminded, 49_999);
+        eprintln!("{name}: pushed in {pushed:?}, let go in {let_go:?}, reminded in {:?}", begin.elapsed() - pushed - let_go);
     }
 }

@@ -56,6 +56,7 @@ impl Policy {
             ""
         };
         let mut known = before.cloned().unwrap_or_else(|| Known::new(alert.clone(), now_ms));
+        known.ended_as = (!alert.is_firing()).then(|| known.severity_known());
         known.alert = alert.clone();
         known.ended_at = (!alert.is_firing()).then_some(now_ms);
         let mut last = None;

@@ -80,7 +80,7 @@ mod tests {
         for now in (ms(span.0)..ms(span.1)).step_by(60_000) {
             let end = quiet.end(now);
             if let Some(end) = end.filter(|_| was != end) {
-                assert_eq!(quiet.end(now - 1).is_some_and(|e| e == end), false, "begins on a minute");
+                assert_ne!(quiet.end(now - 1), Some(end), "begins on a minute");
                 assert_ne!(quiet.end(end), Some(end));
                 assert_eq!(quiet.end(end - 1), Some(end));
                 found.push((text(now), text(end)));

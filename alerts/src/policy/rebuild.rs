@@ -9,7 +9,7 @@ use super::inhibit::{Claim, Sources};
 use super::plan::Plan;
 use super::seats::close_untellable;
 use super::state::{PART, StateKey, Table};
-use super::{Group, Policy};
+use super::{Group, Policy, Times};
 use crate::notice::Notice;
 
 /// Why the state could not be restored.
@@ -34,8 +34,8 @@ pub enum RestoreError {
 /// What is stored beside alerts, by names: indexes change with the configuration.
 #[derive(Default)]
 struct Kept {
-    /// Route, key, (last notice, next).
-    groups: Vec<(String, String, (Option<i64>, Option<i64>))>,
+    /// Route, key, times.
+    groups: Vec<(String, String, Times)>,
     /// Inhibition, equal values, whether the source was two-sided, until.
     holds: Vec<(String, String, bool, i64)>,
 }
@@ -179,7 +179,7 @@ impl Policy {
         self.set_wake();
     }
 
-    fn index_group(&mut self, id: GroupId, saved: (Option<i64>, Option<i64>)) {
+    fn index_group(&mut self, id: GroupId, saved: Times) {
         let (last_at, news_due) = saved;
         if let Some(due) = news_due {
             self.agenda.set(Task::News(id.clone()), due);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::agenda::{GroupId, Task};
 use super::plan::Plan;
 use super::state::{Known, Place, Seat, StateKey, Table, is_finite};
-use super::{ALERTS_MAX, Dropped, ENDED_MAX, ENDED_MS, PENDING_MAX, Policy};
+use super::{ALERTS_MAX, ENDED_MS, PENDING_MAX, Policy};
 use crate::alert::Alert;
 use crate::event::Severity;
 
@@ -87,6 +87,7 @@ impl Policy {
         let was_live = known.is_live();
         self.by_weight.remove(&(known.alert.event.severity, known.since, id.to_owned()));
         self.by_weight.insert((alert.event.severity, known.since, id.to_owned()));
+        known.ended_as = Some(known.severity_known());
         known.alert = alert;
         known.alert.chart = known.alert.chart.take().filter(is_finite);
         known.ended_at = Some(now);
@@ -103,6 +104,10 @@ impl Policy {
                 self.pend(id, &group, now, true);
             } else if place != Place::Held {
                 self.set_place(id, &group, Place::Idle);
+            } else if let Some(known) = self.known.get(id) {
+                // What others were told is graver, or it fell: other hours may hold it now.
+                let until = self.plan.held_until(group.route, known.severity_to_judge(), now);
+                self.agenda.sooner(Task::Digest, until.unwrap_or(now));
             }
         }
         self.settle(id);
@@ -156,10 +161,12 @@ impl Policy {
     /// Lets the alert wait in the seats where there is something to tell, and no longer where there is not. `again`: also
     /// where it was put aside before.
     pub(super) fn pend_news(&mut self, id: &str, now: i64, again: bool) {
+        // What quiet hours hold is counted by their digest also if it is over before.
+        let came_and_went = self.known.get(id).is_some_and(|known| !known.is_firing());
         for (group, place, has_news) in self.seats(id) {
             if has_news && (again || place == Place::Idle) {
                 self.pend(id, &group, now, true);
-            } else if !has_news && place == Place::Pending {
+            } else if !has_news && place != Place::Idle && !came_and_went {
                 self.set_place(id, &group, Place::Idle);
             }
         }
@@ -200,7 +207,7 @@ impl Policy {
         }
     }
 
-    fn leave(&mut self, id: &str, group: &GroupId) {
+    pub(super) fn leave(&mut self, id: &str, group: &GroupId) {
         self.sit(id, group, Place::Idle);
         if let Some(at) = self.groups.get_mut(group) {
             at.members.remove(id);
@@ -250,66 +257,6 @@ impl Policy {
         at.and_then(|at| at.news_due).map_or(due, |was| was.min(due))
     }
 
-    /// Forgets what is done with: an alert whose end there is nobody left to tell, a chart that was shown.
-    pub(super) fn settle(&mut self, id: &str) {
-        let Some(known) = self.known.get_mut(id) else { return };
-        if known.seats.values().any(|seat| seat.place != Place::Idle) {
-            return;
-        }
-        if let Some(at) = known.ended_at {
-            self.forget(id);
-            self.remember_ended(id.to_owned(), at);
-            return;
-        }
-        // A chart shows the onset. Who is told on escalation has not seen it yet.
-        let escalates = |(name, seat): (&String, &Seat)| {
-            let route = self.plan.route(name).map(|route| &self.plan.routes[route]);
-            seat.is_matching && seat.escalated_at.is_none() && route.is_some_and(|route| route.escalation.is_some())
-        };
-        if known.alert.chart.is_some() && !known.seats.iter().any(escalates) {
-            known.alert.chart = None;
-            self.mark(id);
-        }
-    }
-
-    fn forget(&mut self, id: &str) {
-        for (group, ..) in self.seats(id) {
-            self.leave(id, &group);
-        }
-        if let Some(known) = self.known.remove(id) {
-            self.by_weight.remove(&(known.alert.event.severity, known.since, id.to_owned()));
-        }
-        self.mark(id);
-    }
-
-    fn drop_lightest(&mut self, now: i64) {
-        let Some((severity, _, id)) = self.by_weight.first().cloned() else { return };
-        self.forget(&id);
-        let released = self.sources.update(&self.plan.inhibitions, &id, None, now);
-        self.release(&released, now);
-        self.counters.dropped += 1;
-        let reason = "more alerts fire than are remembered";
-        self.last_dropped = Some(Dropped { id, severity, reason });
-    }
-
-    fn remember_ended(&mut self, id: String, at: i64) {
-        self.changes.insert(StateKey::of(Table::Ended, &id));
-        if let Some(was) = self.ended.insert(id.clone(), at) {
-            self.ended_by_time.remove(&(was, id.clone()));
-        }
-        self.ended_by_time.insert((at, id));
-        while self.ended.len() > ENDED_MAX {
-            self.forget_first_ended();
-        }
-    }
-
-    pub(super) fn forget_first_ended(&mut self) {
-        if let Some((_, id)) = self.ended_by_time.pop_first() {
-            self.ended.remove(&id);
-            self.changes.insert(StateKey::of(Table::Ended, &id));
-        }
-    }
-
     /// Lets inhibitions know what the alert is now.
     pub(super) fn look_at_source(&mut self, id: &str, now: i64) {
         let Some(known) = self.known.get(id) else { return };
@@ -318,12 +265,15 @@ impl Policy {
         self.release(&released, now);
     }
 
-    fn release(&mut self, released: &super::inhibit::Released, now: i64) {
+    pub(super) fn release(&mut self, released: &super::inhibit::Released, now: i64) {
         for claim in &released.held {
             self.changes.insert(self.hold_key(claim));
+            if let Some(until) = self.sources.held_until(claim) {
+                self.agenda.sooner(Task::Wake, until);
+            }
         }
-        if let Some(at) = released.at {
-            self.agenda.sooner(Task::Wake, at.max(now));
+        if released.at.is_some_and(|at| at <= now) {
+            self.wake(now);
         }
     }
 

@@ -86,6 +86,9 @@ pub(super) struct Known {
     /// When its end was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<i64>,
+    /// How grave it was to those who were told, when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_as: Option<Severity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack: Option<Ack>,
     /// Since when it has waited for somebody to acknowledge it: its first telling, or a later reason to look again.
@@ -171,8 +174,13 @@ impl Known {
         self.ack.as_ref().and_then(|ack| ack.until)
     }
 
+    /// What quiet hours go by: how grave it is; when it is over, how grave it was.
+    pub fn severity_to_judge(&self) -> Severity {
+        self.ended_as.unwrap_or(self.alert.event.severity)
+    }
+
     /// The gravest that anybody was told, or that it is.
-    pub fn severity_told(&self) -> Severity {
+    pub fn severity_known(&self) -> Severity {
         self.told.values().map(|told| told.severity).max().unwrap_or(self.alert.event.severity)
     }
 
@@ -180,7 +188,7 @@ impl Known {
     pub fn new(mut alert: Alert, now: i64) -> Self {
         alert.chart = alert.chart.filter(is_finite);
         let (told, seats) = (BTreeMap::new(), BTreeMap::new());
-        Self { alert, since: now, ended_at: None, ack: None, waits_from: None, told, seats }
+        Self { alert, since: now, ended_at: None, ended_as: None, ack: None, waits_from: None, told, seats }
     }
 }
 

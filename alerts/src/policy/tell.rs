@@ -74,38 +74,34 @@ impl Policy {
     /// Tells what was held back by quiet hours that are over: one digest a channel.
     pub(super) fn tell_digests(&mut self, now: i64, notices: &mut Vec<Notice>) {
         let plan = Arc::clone(&self.plan);
-        let mut digests = ByChannel::new();
+        let mut held: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         let mut free = Vec::new();
         for (group, id) in self.held.clone() {
             let Some(known) = self.known.get(&id) else { continue };
             let Some(seat) = known.seats.get(&plan.routes[group.route].name) else { continue };
-            match self.judge(known, group.route, now) {
-                Judgement::Held(until) => {
-                    self.agenda.sooner(Task::Digest, until.max(now.saturating_add(1)));
-                    continue;
-                }
-                Judgement::Muted => {
-                    let is_worth_it = known.is_firing() || !known.told.is_empty();
-                    self.counters.ended_untold += u64::from(!is_worth_it);
-                    free.push((group, id, if is_worth_it { Place::Muted } else { Place::Idle }));
-                    continue;
-                }
-                Judgement::Tell => {}
+            // The hours first: what is muted while they last is looked at when they are over.
+            if let Some(until) = plan.held_until(group.route, known.severity_to_judge(), now) {
+                self.agenda.sooner(Task::Digest, until.max(now.saturating_add(1)));
+                continue;
+            }
+            if self.is_muted(&known.alert, now) {
+                let is_worth_it = known.is_firing() || !known.told.is_empty();
+                self.counters.ended_untold += u64::from(!is_worth_it);
+                free.push((group, id, if is_worth_it { Place::Muted } else { Place::Idle }));
+                continue;
             }
             for channel in plan.channels_of(group.route, seat) {
                 let came_and_went = !known.is_firing() && !known.told.contains_key(channel);
-                let ids = digests.entry(channel.to_owned()).or_default();
-                if (came_and_went || plan.has_news(known, group.route, seat, channel)) && !ids.contains(&id) {
-                    ids.push(id.clone());
+                if came_and_went || plan.has_news(known, group.route, seat, channel) {
+                    held.entry(channel.to_owned()).or_default().insert(id.clone());
                     names.entry(channel.to_owned()).or_default().extend(plan.quiet_names(group.route));
                 }
             }
             free.push((group, id, Place::Idle));
         }
-        digests.retain(|_, ids| !ids.is_empty());
-        for (channel, ids) in &mut digests {
-            ids.sort_unstable();
+        let digests: ByChannel = held.into_iter().map(|(channel, ids)| (channel, ids.into_iter().collect())).collect();
+        for (channel, ids) in &digests {
             let names: Vec<&str> = names.remove(channel).unwrap_or_default().into_iter().collect();
             let remark = format!("Held back in quiet hours ({}).", names.join(", "));
             let parts: Vec<&str> = std::iter::once(channel.as_str()).chain(ids.iter().map(String::as_str)).collect();
