@@ -301,7 +301,8 @@ fn desk(config: &Config, pace: Pace, edge: &Sender<EdgeRow>) -> anyhow::Result<(
         }
     };
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).with_context(|| format!("making the directory of the outbox, {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("making the directory of the outbox, {}", directory.display()))?;
     }
     let edge = edge.clone();
     let reports = Reports {
@@ -317,11 +318,19 @@ fn desk(config: &Config, pace: Pace, edge: &Sender<EdgeRow>) -> anyhow::Result<(
 fn report(attempt: Attempt, edge: &Sender<EdgeRow>) {
     let Attempt { notice_id, ids, channel, attempt, sent_at_ms, result, http_status, latency_ms, reason } = attempt;
     if result != alerts::outbox::AttemptResult::Delivered {
-        tracing::warn!(channel, notice = notice_id, attempt, result = result.as_str(), http_status, "a notice was not delivered: {reason}");
+        tracing::warn!(
+            channel,
+            notice = notice_id,
+            attempt,
+            result = result.as_str(),
+            http_status,
+            "a notice was not delivered: {reason}"
+        );
     }
     let known_at = u64::try_from(clock::now_ms()).unwrap_or_default();
     for alert_id in ids {
-        let reason = if alert_id == notice_id || !reason.is_empty() { reason.clone() } else { format!("in the digest {notice_id}") };
+        let reason =
+            if alert_id == notice_id || !reason.is_empty() { reason.clone() } else { format!("in the digest {notice_id}") };
         let row = DeliveryRow {
             alert_id,
             channel: channel.clone(),

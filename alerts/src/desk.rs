@@ -77,7 +77,14 @@ impl Desk {
     ///
     /// # Errors
     /// If the outbox can't be opened or the policy is wrong.
-    pub fn start(path: PathBuf, setup: Setup, limits: Limits, clock: Clock, runtime: Handle, reports: Reports) -> Result<Self, DeskError> {
+    pub fn start(
+        path: PathBuf,
+        setup: Setup,
+        limits: Limits,
+        clock: Clock,
+        runtime: Handle,
+        reports: Reports,
+    ) -> Result<Self, DeskError> {
         let (inbox, input) = sync_channel(INBOX_MAX);
         let mut work = Work {
             outbox: Outbox::open(&path, lines(&setup.channels), limits.clone())?,
@@ -96,7 +103,8 @@ impl Desk {
             dropped: 0,
         };
         work.policy = work.restored()?;
-        let thread = std::thread::Builder::new().name("alert desk".into()).spawn(move || work.run(&input)).map_err(DeskError::Thread)?;
+        let thread =
+            std::thread::Builder::new().name("alert desk".into()).spawn(move || work.run(&input)).map_err(DeskError::Thread)?;
         Ok(Self { inbox, thread })
     }
 

@@ -27,8 +27,8 @@ pub use chart::Chart;
 pub use desk::Desk;
 pub use event::{Event, EventType, Severity, Status, event_id};
 pub use facts::{
-    CascadeFacts, CorrelationFacts, Coverage, FeedGapFacts, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts, OiShockFacts,
-    Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    CascadeFacts, CorrelationFacts, Coverage, FeedGapFacts, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts,
+    OiShockFacts, Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 pub use guard::Guard;
 pub use notice::{Notice, NoticeKind};

@@ -53,7 +53,7 @@ mod tests {
     use dataflows::model::{Change, Changes, Coverage, Venue};
 
     use super::*;
-    use crate::announce::Announcer;
+    use crate::rules::{AlertsView, Rules};
     use crate::store::Quantum;
 
     const ONSET: i64 = 1_723_075_200_000;
@@ -62,16 +62,15 @@ mod tests {
     fn check(quanta: &[&[(ZoneTouch, isize)]], expected: &[(&[Status], usize)]) {
         let instruments = Arc::new(Instruments::default());
         let instrument = instruments.intern(Venue::BybitLinear, "BTC-USDT-PERP").unwrap();
-        let mut announcer = Announcer::new(instruments);
-        let mut found = Vec::new();
+        let mut view = AlertsView::new(instruments, Rules::default(), 7_200_000, false);
+        let mut found: Vec<(Vec<Status>, usize)> = Vec::new();
         for (known_at, changes) in (ONSET as u64..).zip(quanta) {
             let change = |&(touch, diff): &(ZoneTouch, isize)| -> Change<ZoneTouch> {
                 (ZoneTouch { instrument, ..touch }, known_at, diff)
             };
             let changes = vec![Changes::ZoneTouches(changes.iter().map(change).collect())];
-            let mut quantum = Quantum { known_at, changes, ..Quantum::default() };
-            let sent: Vec<Status> = announcer.observe(&mut quantum).iter().map(|event| event.status).collect();
-            found.push((sent, quantum.edge.len()));
+            let said = view.observe(&Quantum { known_at, changes, ..Quantum::default() });
+            found.push((said.alerts.iter().map(|alert| alert.event.status).collect(), said.rows.len()));
         }
         let expected: Vec<(Vec<Status>, usize)> = expected.iter().map(|(sent, rows)| (sent.to_vec(), *rows)).collect();
         assert_eq!(found, expected);

@@ -66,44 +66,36 @@ impl Default for Alerts {
 }
 
 /// What a channel speaks.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelKind {
-    /// The event's JSON by POST, signed by the Standard Webhooks rules.
     Webhook,
-    /// A Discord webhook.
     Discord,
-    /// A Slack incoming webhook.
     Slack,
-    /// A Telegram bot.
     Telegram,
-    /// Mail over SMTP.
     Email,
-    /// Lines on standard output.
     Stdout,
 }
 
-/// How a webhook's body is written.
+/// How a webhook's body is written: the event as it is, or in a CloudEvents 1.0 envelope.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BodyFormat {
-    /// The event as it is.
     #[default]
     Standard,
-    /// In a CloudEvents 1.0 envelope.
     CloudEvents,
 }
 
-/// How a mail server is spoken to.
+/// How a mail server is spoken to: STARTTLS or nothing is sent; TLS from the first byte; in the clear, without a login.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MailTls {
-    /// STARTTLS, or nothing is sent.
     #[default]
     StartTls,
-    /// TLS from the first byte.
     Tls,
-    /// In the clear, without a login.
     None,
 }
 
@@ -194,7 +186,11 @@ pub(super) fn check(config: &Config, places: &mut Places) {
     for (n, channel) in alerts.channels.iter().enumerate() {
         let key = format!("alerts.channels[{n}]");
         if names.contains(&channel.name) {
-            places.error(&format!("{key}.name"), format!("{:?} is the name of another channel or webhook", channel.name), "each needs its own");
+            places.error(
+                &format!("{key}.name"),
+                format!("{:?} is the name of another channel or webhook", channel.name),
+                "each needs its own",
+            );
         }
         names.push(channel.name.clone());
         channel.check(&key, guard.as_ref(), places);
@@ -242,9 +238,15 @@ fn may_be_posted_to(key: &str, text: &str, guard: Option<&Guard>, places: &mut P
 impl Channel {
     fn check(&self, key: &str, guard: Option<&Guard>, places: &mut Places) {
         let one_of = |what: &str, given: [bool; 3], places: &mut Places| match given.into_iter().filter(|given| *given).count() {
-            0 => places.error(key, format!("{:?} has no {what}", self.name), &format!("set {what}, or {what}_file, or {what}_env")),
+            0 => {
+                places.error(key, format!("{:?} has no {what}", self.name), &format!("set {what}, or {what}_file, or {what}_env"))
+            }
             1 => {}
-            _ => places.error(key, format!("{:?} has more than one {what}", self.name), &format!("keep one of {what}, {what}_file, {what}_env")),
+            _ => places.error(
+                key,
+                format!("{:?} has more than one {what}", self.name),
+                &format!("keep one of {what}, {what}_file, {what}_env"),
+            ),
         };
         let kind = self.kind;
         let posts = matches!(kind, ChannelKind::Webhook | ChannelKind::Discord | ChannelKind::Slack);
@@ -283,13 +285,26 @@ impl Channel {
         ] {
             if is_set && !fits {
                 let kind = serde_json::to_value(kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-                places.error(&format!("{key}.{field}"), format!("a channel of kind {kind} has none"), "leave it out, or mend the kind");
+                places.error(
+                    &format!("{key}.{field}"),
+                    format!("a channel of kind {kind} has none"),
+                    "leave it out, or mend the kind",
+                );
             }
         }
         if self.tls == MailTls::None && self.user.is_some() {
-            places.error(&format!("{key}.user"), "a login without TLS is not sent".into(), "use tls = \"starttls\", or leave the login out");
+            places.error(
+                &format!("{key}.user"),
+                "a login without TLS is not sent".into(),
+                "use tls = \"starttls\", or leave the login out",
+            );
         }
-        for (field, name) in [("url_env", &self.url_env), ("secret_env", &self.secret_env), ("token_env", &self.token_env), ("password_env", &self.password_env)] {
+        for (field, name) in [
+            ("url_env", &self.url_env),
+            ("secret_env", &self.secret_env),
+            ("token_env", &self.token_env),
+            ("password_env", &self.password_env),
+        ] {
             let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if let Some(name) = name.as_deref().filter(|name| name.is_empty() || !name.chars().all(in_name)) {
                 // Somebody may have put the secret itself here: it is not repeated.

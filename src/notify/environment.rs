@@ -4,7 +4,10 @@ use alerts::{EventType, SecretText};
 
 /// The variables and what each asks for; none: everything.
 const VARIABLES: [(&str, &[EventType]); 6] = [
-    ("WEBHOOKS_CASCADE", &[EventType::LiquidationCascade, EventType::MarketCascade, EventType::SupportZoneTouched, EventType::OiShock]),
+    (
+        "WEBHOOKS_CASCADE",
+        &[EventType::LiquidationCascade, EventType::MarketCascade, EventType::SupportZoneTouched, EventType::OiShock],
+    ),
     ("WEBHOOKS_FUNDING", &[EventType::FundingAnomaly, EventType::FundingReversal, EventType::FundingSpread]),
     ("WEBHOOKS_VOLATILITY", &[EventType::VolatilityRegimeChange]),
     ("WEBHOOKS_CORRELATION", &[EventType::CorrelationBreak, EventType::LeaderChange]),
@@ -43,7 +46,8 @@ pub fn from_process() -> Environment {
 }
 
 fn read(variable: impl Fn(&str) -> Option<String>) -> Environment {
-    let parts = |text: String| text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    let parts =
+        |text: String| text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect::<Vec<_>>();
     let mut hooks = Vec::new();
     for (name, event_types) in VARIABLES {
         let urls = variable(name).map(parts).unwrap_or_default();
@@ -69,7 +73,8 @@ mod tests {
             "WEBHOOKS_FUNDING" => Some(String::new()),
             _ => None,
         });
-        let names: Vec<_> = found.hooks.iter().map(|hook| (hook.name.as_str(), hook.url.expose(), hook.event_types.len())).collect();
+        let names: Vec<_> =
+            found.hooks.iter().map(|hook| (hook.name.as_str(), hook.url.expose(), hook.event_types.len())).collect();
         assert_eq!(
             names,
             [

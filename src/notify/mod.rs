@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alerts::channels::email::{EmailConfig, Limits as MailLimits, Login, Server, Tls};
-use alerts::channels::{ATTEMPT_MAX, Channel, Discord, Email, HttpSender, Pace, Slack, Stdout, Telegram, Webhook, stdout, telegram, webhook};
+use alerts::channels::{
+    ATTEMPT_MAX, Channel, Discord, Email, HttpSender, Pace, Slack, Stdout, Telegram, Webhook, stdout, telegram, webhook,
+};
 use alerts::desk::Setup;
 use alerts::outbox::Limits;
 use alerts::policy::{Matcher, PolicyConfig, Route};
@@ -45,7 +47,13 @@ pub fn plan(config: &Config) -> anyhow::Result<Plan> {
     }
     for hook in &config.webhooks {
         let url = SecretText::literal(&hook.url)?;
-        let made = Webhook::new(&hook.name, &url, secrets(hook.secret_file.as_deref(), hook.secret_env.as_deref())?, webhook::Format::Standard, http.clone())?;
+        let made = Webhook::new(
+            &hook.name,
+            &url,
+            secrets(hook.secret_file.as_deref(), hook.secret_env.as_deref())?,
+            webhook::Format::Standard,
+            http.clone(),
+        )?;
         channels.push((Arc::new(made), fingerprint(&[url.expose()])));
         let event_types = hook.event_types.iter().filter_map(|name| EventType::from_name(name)).collect();
         own_routes.push(route(&hook.name, &[hook.name.clone()], event_types));
@@ -133,14 +141,18 @@ fn make(channel: &config::Channel, http: &HttpSender) -> anyhow::Result<(Box<dyn
         }
         ChannelKind::Telegram => {
             let token = secret("token", None, channel.token_file.as_deref(), channel.token_env.as_deref())?;
-            let (base, chat) = (channel.api_url.as_deref().unwrap_or(telegram::BASE), channel.chat_id.as_deref().unwrap_or_default());
+            let (base, chat) =
+                (channel.api_url.as_deref().unwrap_or(telegram::BASE), channel.chat_id.as_deref().unwrap_or_default());
             let made = Telegram::new(name, base, &token, chat, http.clone(), per_minute(1))?;
             (Box::new(made), fingerprint(&[base, token.expose(), chat]))
         }
         ChannelKind::Email => {
             let made = Email::new(name, mail(channel)?)?;
             let to = channel.to.join(",");
-            (Box::new(made), fingerprint(&[channel.server.as_deref().unwrap_or_default(), channel.user.as_deref().unwrap_or_default(), &to]))
+            (
+                Box::new(made),
+                fingerprint(&[channel.server.as_deref().unwrap_or_default(), channel.user.as_deref().unwrap_or_default(), &to]),
+            )
         }
         ChannelKind::Stdout => {
             let form = if channel.json { stdout::Form::JsonLines } else { stdout::Form::Text };
@@ -152,7 +164,9 @@ fn make(channel: &config::Channel, http: &HttpSender) -> anyhow::Result<(Box<dyn
 fn mail(channel: &config::Channel) -> anyhow::Result<EmailConfig> {
     let server = channel.server.as_deref().unwrap_or_default();
     let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => (host, Some(port.parse().context("reading the mail server's port")?)),
+        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
+            (host, Some(port.parse().context("reading the mail server's port")?))
+        }
         _ => (server, None),
     };
     let tls = match channel.tls {

@@ -30,7 +30,8 @@ type Seen = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 /// Watches the files until `stop`, and gives what changes in them.
 pub async fn watch(path: Option<PathBuf>, config: Config, stop: CancellationToken, changed: mpsc::Sender<Reload>) {
     let mut watcher = Watcher { seen: files(path.as_deref(), &config), path, rules: None, config };
-    watcher.rules = watcher.config.alerts.rules.as_deref().and_then(|directory| Rules::load(directory).ok()).map(|(rules, _)| rules);
+    watcher.rules =
+        watcher.config.alerts.rules.as_deref().and_then(|directory| Rules::load(directory).ok()).map(|(rules, _)| rules);
     let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
     loop {
         let forced = tokio::select! {

@@ -171,7 +171,9 @@ impl AlertsView {
         let Some(latest) = &mut self.latest else { return };
         for (signal, _) in found.into_iter().filter(|(_, diff)| *diff > 0) {
             let line = signal.line();
-            if latest.get(&line).is_none_or(|known| known.ts <= signal.ts) && (latest.len() < LATEST_MAX || latest.contains_key(&line)) {
+            if latest.get(&line).is_none_or(|known| known.ts <= signal.ts)
+                && (latest.len() < LATEST_MAX || latest.contains_key(&line))
+            {
                 latest.insert(line, signal);
             }
         }
@@ -192,7 +194,9 @@ impl AlertsView {
             let old = spells.iter().find(|(old, diff)| *diff < 0 && old.onset == spell.onset).map(|(old, _)| alert(*old, None));
             self.replace(old, Some(alert(*spell, chart.clone())), spell.onset, known_at, said);
         }
-        for (spell, _) in spells.iter().filter(|(old, diff)| *diff < 0 && !spells.iter().any(|(s, d)| *d > 0 && s.onset == old.onset)) {
+        for (spell, _) in
+            spells.iter().filter(|(old, diff)| *diff < 0 && !spells.iter().any(|(s, d)| *d > 0 && s.onset == old.onset))
+        {
             self.replace(Some(alert(*spell, None)), None, spell.onset, known_at, said);
         }
     }
@@ -204,7 +208,13 @@ impl AlertsView {
             let Some(watch) = self.watches.remove(&(rule.name.clone(), line.clone())) else { continue };
             for spell in watch.firing() {
                 let event = thresholds::event(rule, &line, spell, known_at);
-                let old = Alert { event, rules: vec![rule.name.clone()], labels: rule.labels.clone(), chart: None, is_correction: false };
+                let old = Alert {
+                    event,
+                    rules: vec![rule.name.clone()],
+                    labels: rule.labels.clone(),
+                    chart: None,
+                    is_correction: false,
+                };
                 self.replace(Some(old), None, spell.onset, known_at, said);
             }
         }

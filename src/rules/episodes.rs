@@ -47,7 +47,8 @@ impl Gates {
         }
         let onsets = self.admitted.entry((rule.name.clone(), event.symbol.clone())).or_default();
         let cooldown = rule.cooldown_ms();
-        let is_admitted = onsets.range(onset.saturating_sub(cooldown) + 1..onset.saturating_add(cooldown)).all(|other| *other == onset);
+        let is_admitted =
+            onsets.range(onset.saturating_sub(cooldown) + 1..onset.saturating_add(cooldown)).all(|other| *other == onset);
         if is_admitted {
             onsets.insert(onset);
         }

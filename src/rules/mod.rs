@@ -78,16 +78,14 @@ pub struct Rule {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Where a number is out of bounds.
+/// Where a number is out of bounds: more than the bound, less, or further from zero.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Comparison {
-    /// More than the bound.
     #[default]
     Above,
-    /// Less than the bound.
     Below,
-    /// Further from zero than the bound.
     Outside,
 }
 
@@ -185,7 +183,11 @@ impl Rules {
         };
         for (file, rule) in &rules {
             if let Some(other) = seen.insert(&rule.name, file).filter(|other| other != file) {
-                problems.push(whole(file, format!("rule `{}` is in {other} too", rule.name), "a rule's name is unique over all files"));
+                problems.push(whole(
+                    file,
+                    format!("rule `{}` is in {other} too", rule.name),
+                    "a rule's name is unique over all files",
+                ));
             }
         }
         if rules.len() > RULES_MAX {
@@ -261,10 +263,18 @@ pub fn schema() -> Value {
 fn check(rule: &Rule, key: &str, places: &mut Places) {
     if let Some(view) = &rule.view {
         if !rule.event_types.is_empty() {
-            places.error(&format!("{key}.event_types"), "a rule that watches a view has no event types".into(), "make two rules of it");
+            places.error(
+                &format!("{key}.event_types"),
+                "a rule that watches a view has no event types".into(),
+                "make two rules of it",
+            );
         }
         if rule.column.is_none() {
-            places.error(&format!("{key}.view"), format!("names no column of {view}"), "add `column = \"…\"`, a number of that view");
+            places.error(
+                &format!("{key}.view"),
+                format!("names no column of {view}"),
+                "add `column = \"…\"`, a number of that view",
+            );
         }
         if rule.fire.is_none() {
             places.error(&format!("{key}.view"), "says not where it fires".into(), "add `fire = …`");

@@ -10,8 +10,18 @@ use crate::store::views;
 
 /// Views whose rows are single happenings, or so many that a rule on them would watch nothing in particular.
 const NOT_WATCHABLE: [&str; 12] = [
-    "liquidations", "late_events", "rejected_frames", "feed_gaps", "deliveries", "alerts", "models", "correlations", "lead_lag", "cascades",
-    "market_cascades", "support_zones",
+    "liquidations",
+    "late_events",
+    "rejected_frames",
+    "feed_gaps",
+    "deliveries",
+    "alerts",
+    "models",
+    "correlations",
+    "lead_lag",
+    "cascades",
+    "market_cascades",
+    "support_zones",
 ];
 
 /// The views that a rule can name: those whose rows are numbers at a time.
@@ -78,7 +88,8 @@ fn project<R: Stored>(view: &'static str, rows: &[Change<R>], instruments: &Inst
     for (row, _, diff) in rows {
         let Some(Ok(Value::Object(columns))) = row.stored(0, 1, &names).map(serde_json::to_value) else { continue };
         let Some(ts) = columns.get("ts").and_then(Value::as_i64) else { continue };
-        let mut signal = Signal { view, venue: String::new(), symbol: String::new(), rest: BTreeMap::new(), ts, values: BTreeMap::new() };
+        let mut signal =
+            Signal { view, venue: String::new(), symbol: String::new(), rest: BTreeMap::new(), ts, values: BTreeMap::new() };
         for (name, value) in columns {
             match (name.as_str(), value) {
                 ("ts" | "known_at" | "diff", _) => {}

@@ -43,8 +43,13 @@ enum State {
     #[default]
     Quiet,
     /// Beyond the bound, but not yet for long enough.
-    Held { since: i64 },
-    Firing { spell: Spell, extreme: f64 },
+    Held {
+        since: i64,
+    },
+    Firing {
+        spell: Spell,
+        extreme: f64,
+    },
 }
 
 impl Machine {
@@ -152,7 +157,12 @@ pub(super) fn event(rule: &Rule, line: &Line, spell: Spell, known_at: i64) -> Ev
     let column = rule.column.as_deref().unwrap_or_default();
     let (fire, clear) = (rule.fire.unwrap_or_default(), rule.clear.or(rule.fire).unwrap_or_default());
     let rest: Vec<&str> = line.rest.values().map(String::as_str).collect();
-    let whose = [line.symbol.as_str()].into_iter().chain(rest.iter().copied()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let whose = [line.symbol.as_str()]
+        .into_iter()
+        .chain(rest.iter().copied())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     let whose = if whose.is_empty() { "the market".to_owned() } else { whose };
     let mut key = vec![rule.name.as_str(), line.view, &line.venue, &line.symbol];
     key.extend(rest);
@@ -170,7 +180,10 @@ pub(super) fn event(rule: &Rule, line: &Line, spell: Spell, known_at: i64) -> Ev
         ),
         Some(_) => (
             format!("{whose}: {column} is back at {}", spell.value),
-            format!("{column} of {} was {comparison} {fire}, {} at the furthest, and is {} now.", line.view, spell.extreme, spell.value),
+            format!(
+                "{column} of {} was {comparison} {fire}, {} at the furthest, and is {} now.",
+                line.view, spell.extreme, spell.value
+            ),
         ),
     };
     Event {
