@@ -312,7 +312,11 @@ fn near_drift(a: &Drift, b: &Drift) -> bool {
     let plain = |r: &Drift| (r.instrument, r.timeframe, r.ts, r.model.clone(), r.drifting);
     // Surprises are summed in billionths of a nat.
     let same = |a: Real, b: Real| (a.0 - b.0).abs() < 1e-7 || near(a, b);
-    plain(a) == plain(b) && same(a.surprise_z, b.surprise_z) && same(a.drift_score, b.drift_score)
+    let divergence = match (a.symmetric_kl, b.symmetric_kl) {
+        (Some(a), Some(b)) => near(a, b),
+        (a, b) => a == b,
+    };
+    plain(a) == plain(b) && same(a.surprise_z, b.surprise_z) && same(a.drift_score, b.drift_score) && divergence
 }
 
 fn near_episode(a: &RegimeEpisode, b: &RegimeEpisode) -> bool {
@@ -391,6 +395,7 @@ fn a_market_that_falls_and_then_rises_is_bear_and_then_bull() {
     let hours = Hours { minutes: 360, trades, outages: Vec::new(), models: Vec::new(), turns: [0; 3], trained: false };
     let mut market = hours.quiet_market();
     market.orders = vec![by_rsi(Timeframe::M5, START + 100 * MINUTE_MS)];
+    market.orders[0].spec.drift = Some((6, 1.0, 0.3));
     let history = market.views(&market.arrivals[0], Plan::default(), true);
     market.check(&history);
     let rows = current(&history.regimes);
@@ -403,6 +408,13 @@ fn a_market_that_falls_and_then_rises_is_bear_and_then_bull() {
     // Three hours are over at minute 180; Wilder's RSI of 14 bars of 5m needs some to turn.
     let minutes = (episodes[0].onset - START) / MINUTE_MS;
     assert!((185..=300).contains(&minutes), "{minutes}");
+    // An RSI of 0 and nothing else, 2.5 deviations below the training mean, has no variance to compare; when the market turns it has.
+    let divergence = |from: i64, to: i64| -> Vec<Option<f64>> {
+        let of = |row: &Drift| row.symmetric_kl.map(|nats| nats.0);
+        current(&history.drift).iter().filter(|row| (from..to).contains(&((row.ts - START) / MINUTE_MS))).map(of).collect()
+    };
+    assert!(divergence(130, 175).iter().all(Option::is_none) && divergence(130, 175).len() == 9);
+    assert!(divergence(205, 250).iter().all(|nats| nats.is_some_and(|nats| nats > 1.0)) && divergence(205, 250).len() == 9);
 }
 
 #[test]
