@@ -42,7 +42,7 @@ struct RawModel {
 }
 
 fn raw_model() -> impl Strategy<Value = RawModel> {
-    let columns = prop::sample::subsequence(vec![0usize, 2, 3, 7], 1..=3);
+    let columns = prop::sample::subsequence(vec![0usize, 2, 3, 7, 8, 10], 1..=3);
     let state = (0.6f64..0.97, [-1.0f64..1.0, -1.0..1.0, -1.0..1.0], [0.2f64..2.0, 0.2..2.0, 0.2..2.0]);
     let drift = prop::option::weighted(0.7, (10usize..40, -1.0f64..4.0));
     (columns, vec(state, 2..=3), 0usize..5, drift).prop_map(|(columns, states, labels, drift)| RawModel {
@@ -62,7 +62,8 @@ impl RawModel {
             2 => &[Label::Chop, Label::Bull, Label::StrongBull],
             _ => &[Label::Bear, Label::Bull, Label::Chop],
         };
-        let usual = [(0.0, 0.002), (0.0, 1.0), (-6.5, 1.0), (50.0, 20.0), (0.0, 1.0), (0.0, 1.0), (25.0, 10.0), (0.0, 0.7)];
+        let of_bars = [(0.0, 0.002), (0.0, 1.0), (-6.5, 1.0), (50.0, 20.0), (0.0, 1.0), (0.0, 1.0), (25.0, 10.0), (0.0, 0.7)];
+        let usual = [&of_bars[..], &[(6.0, 5.0), (6.0, 5.0), (0.0, 0.1), (0.0, 2.0)]].concat();
         let stay = |i: usize, j: usize| {
             let stays = self.states[i].0;
             if i == j { stays } else { (1.0 - stays) / (k - 1) as f64 }
@@ -187,8 +188,31 @@ impl Hours {
                 fills: 1,
                 kind: TradeKind::Market,
             };
-            arrivals[0].push((ts as u64 + u64::from(late), Tick::Trade(trade)));
-            arrivals[1].push((ts as u64 + u64::from(late / 3), Tick::Trade(trade)));
+            let mut add = |tick: Tick| {
+                arrivals[0].push((ts as u64 + u64::from(late), tick.clone()));
+                arrivals[1].push((ts as u64 + u64::from(late / 3), tick));
+            };
+            add(Tick::Trade(trade));
+            if self.models.is_empty() {
+                continue;
+            }
+            // Models read what flows beside prices, too.
+            if i % 7 == 0 {
+                add(Tick::Liquidation(Liquidation {
+                    instrument,
+                    ts,
+                    position_side: if step > 0 { PositionSide::Short } else { PositionSide::Long },
+                    price: trade.price,
+                    qty: Quantity(ONE / 100 * (1 + i as i128 % 40)),
+                    seq: i as u32,
+                    price_kind: PriceKind::Bankruptcy,
+                    coverage: Coverage::Full,
+                }));
+            }
+            if i % 3 == 0 {
+                let base = Quantity(ONE * (1_000 + (i as i128 * 31) % 97));
+                add(Tick::OpenInterest(OpenInterest { instrument, ts, order: i as u64, base }));
+            }
         }
         Market { instruments, arrivals, orders: Vec::new() }
     }
@@ -395,7 +419,7 @@ fn a_market_that_falls_and_then_rises_is_bear_and_then_bull() {
     let hours = Hours { minutes: 360, trades, outages: Vec::new(), models: Vec::new(), turns: [0; 3], trained: false };
     let mut market = hours.quiet_market();
     market.orders = vec![by_rsi(Timeframe::M5, START + 100 * MINUTE_MS)];
-    market.orders[0].spec.drift = Some((6, 1.0, 0.3));
+    market.orders[0].spec.drift = Some((6, 50.0, 1.0));
     let history = market.views(&market.arrivals[0], Plan::default(), true);
     market.check(&history);
     let rows = current(&history.regimes);
@@ -466,7 +490,7 @@ fn all_filters_advance_within_milliseconds() {
         let row = |instrument: InstrumentId, timeframe: Timeframe| {
             let wave = ((bar * 37 + instrument.0 as i64 % 91) % 61) as f64 / 30.0 - 1.0;
             let ts = timeframe.open_of(START) + bar * timeframe.ms();
-            let values = [0.002 * wave, wave, wave - 6.5, 50.0 + 20.0 * wave, 0.0, 0.0, 25.0, wave];
+            let values = [0.002 * wave, wave, wave - 6.5, 50.0 + 20.0 * wave, 0.0, 0.0, 25.0, wave, 9.0, 0.0, 0.01 * wave, wave];
             Features { instrument, timeframe, ts, values: values.map(|v| Some(Real(v))) }
         };
         let rows: Vec<Change<Features>> =
