@@ -399,6 +399,7 @@ fn every_view(id: InstrumentId, market: InstrumentId) -> Vec<Changes> {
                 model: regime(id).model,
                 surprise_z: Real(-1.5),
                 drift_score: Real(0.0),
+                symmetric_kl: Some(Real(0.25)),
                 drifting: false,
             },
             T0 as u64,

@@ -204,7 +204,7 @@ fn what_is_wrong_is_told() {
     check(
         &["--timeframes", "1h", "--features", "log_return,taker_imbalance"],
         65,
-        "only 0 of 300 bars know the feature taker_imbalance",
+        "a file of bars doesn't tell taker_imbalance; leave that out",
     );
     check(&["--window", "3m"], 64, "`3m` is no span of time");
     check(&["--until", "soon"], 64, "`soon` is no time");

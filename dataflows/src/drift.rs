@@ -4,7 +4,11 @@
 //! integers (a billionth of a nat), so that what is added and later taken away leaves nothing behind. Bars count once the model speaks:
 //! after a promotion the window has to fill again. A row exists where the window is full.
 //!
+//! Beside it, over the same bars: how far the features lie from those of the training rows ([`divergence`]). Reported only.
+//!
 //! Drifting: the last [3] scores are above [0.5]. The mean of 500 bars moves slowly, so this needs no hysteresis and no memory.
+
+mod divergence;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,6 +23,7 @@ use crate::models::Model;
 use crate::operators::{KnownAt, NEVER, per_quantum};
 use crate::regime_episodes::{Seen, Sighting};
 use crate::standing::Standing;
+use divergence::Sums;
 
 /// Nats to billionths.
 const NANO: f64 = 1e9;
@@ -35,6 +40,8 @@ pub struct Surprise {
     ts: i64,
     /// Billionths of a nat.
     nanonats: i64,
+    /// The bar's features as the model reads them; all are missing if it was not standardised.
+    features: divergence::Row,
     fit: Fit,
 }
 
@@ -49,13 +56,15 @@ struct Fit {
 }
 
 impl Surprise {
-    pub(crate) fn new(row: &Regime, model: &Arc<Model>) -> Self {
+    /// `features`: of the same bar, as the model reads them.
+    pub(crate) fn new(row: &Regime, model: &Arc<Model>, features: &[f64]) -> Self {
         let reference = model.drift.filter(|reference| reference.block <= BLOCK_MAX && reference.deviation > 0.0);
         let (block, mean, deviation) = reference.map_or((0, 0.0, 1.0), |r| (r.block, r.mean, r.deviation));
         let fit = Fit { model: row.model.clone(), block, mean: Real(mean), deviation: Real(deviation) };
         let Regime { instrument, timeframe, ts, surprise, .. } = *row;
+        let features = divergence::row_of(if model.is_standardised() { features } else { &[] });
         // A surprise beyond 9e9 nats counts as 9e9.
-        Self { instrument, timeframe, ts, nanonats: (surprise.0 * NANO).round() as i64, fit }
+        Self { instrument, timeframe, ts, nanonats: (surprise.0 * NANO).round() as i64, features, fit }
     }
 }
 
@@ -114,8 +123,12 @@ struct Limits {
 #[derive(Default)]
 struct Track {
     bars: VecDeque<Bar>,
+    /// Of the same bars.
+    features: divergence::Rows,
     /// The models that spoke of them.
     fits: Vec<Fit>,
+    /// Of the features of the bars between two, by their openings, the last of which had a row: the next row's are nearly the same.
+    sums: Option<(i64, i64, Sums)>,
     drift: Standing<Drift>,
     seen: Standing<Sighting>,
 }
@@ -132,9 +145,11 @@ impl Track {
     fn apply(&mut self, row: &Surprise, diff: isize) {
         let at = self.bars.partition_point(|bar| bar.ts < row.ts);
         let is_there = self.bars.get(at).is_some_and(|bar| bar.ts == row.ts);
+        self.sums = self.sums.take().filter(|(_, last, _)| *last < row.ts);
         if diff < 0 {
             if is_there {
                 self.bars.remove(at);
+                self.features.remove(at);
             }
             return;
         }
@@ -144,7 +159,13 @@ impl Track {
             self.fits.len() - 1
         });
         let bar = Bar { ts: row.ts, nanonats: row.nanonats, fit: fit as u32 };
-        if is_there { self.bars[at] = bar } else { self.bars.insert(at, bar) }
+        if is_there {
+            self.bars[at] = bar;
+            self.features.set(at, &row.features);
+        } else {
+            self.bars.insert(at, bar);
+            self.features.insert(at, &row.features);
+        }
     }
 
     fn make_rows(&mut self, key: (InstrumentId, Timeframe), from: i64, limits: &Limits, changes: &mut Vec<(Output, isize)>) {
@@ -162,7 +183,7 @@ impl Track {
         self.seen.become_from(from + timeframe.ms(), seen, Output::Seen, changes);
     }
 
-    fn row(&self, (instrument, timeframe): (InstrumentId, Timeframe), at: usize, limits: &Limits) -> Option<Drift> {
+    fn row(&mut self, (instrument, timeframe): (InstrumentId, Timeframe), at: usize, limits: &Limits) -> Option<Drift> {
         let Bar { ts, fit, .. } = self.bars[at];
         let Fit { model, block, mean, deviation } = &self.fits[fit as usize];
         let wanted = block + limits.bars - 1;
@@ -182,7 +203,26 @@ impl Track {
             sum += i128::from(enters.nanonats) - i128::from(leaves.nanonats);
             drifting &= score(sum) > limits.score;
         }
-        Some(Drift { instrument, timeframe, ts, model: model.clone(), surprise_z, drift_score, drifting })
+        let (model, block) = (model.clone(), *block);
+        let symmetric_kl = self.divergence(at, block).map(Real);
+        Some(Drift { instrument, timeframe, ts, model, surprise_z, drift_score, symmetric_kl, drifting })
+    }
+
+    /// Of the `block` bars up to `at`.
+    fn divergence(&mut self, at: usize, block: usize) -> Option<f64> {
+        let (first, last) = (self.bars[at + 1 - block].ts, self.bars[at].ts);
+        let slides =
+            |&(from, to, _): &(i64, i64, Sums)| at >= block && from == self.bars[at - block].ts && to == self.bars[at - 1].ts;
+        let sums = match self.sums.take().filter(slides) {
+            Some((_, _, mut sums)) => {
+                sums.slide(&self.features, at - block, at);
+                sums
+            }
+            None => Sums::of(&self.features, at + 1 - block..at + 1),
+        };
+        let divergence = sums.divergence(block);
+        self.sums = Some((first, last, sums));
+        divergence
     }
 
     fn forget(&mut self, limits: &Limits) {
@@ -193,6 +233,7 @@ impl Track {
         let longest = self.fits.iter().map(|fit| fit.block).max().unwrap_or(0) + limits.bars;
         let needless = self.bars.partition_point(|bar| bar.ts < limit).saturating_sub(longest);
         self.bars.drain(..needless);
+        self.features.forget_first(needless);
         if self.fits.len() > 1 && self.bars.iter().all(|bar| bar.fit == self.bars[0].fit) {
             self.fits = vec![self.fits.swap_remove(self.bars[0].fit as usize)];
             self.bars.iter_mut().for_each(|bar| bar.fit = 0);

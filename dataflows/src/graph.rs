@@ -3,7 +3,7 @@
 //! ```text
 //! ticks ─▶ base rows ─┬▶ bars ──────┬▶ volatility ─▶ volatility_regimes
 //!                     │   klines ───┼▶ kline_checks
-//!                     │             ├▶ features ─▶ regimes, window_regimes, … ◀ models
+//!                     │             ├▶ features (◀ liquidations, quotes, funding) ─▶ regimes, window_regimes, … ◀ models
 //!                     │             │                └▶ confirmations, drift ─▶ regime_episodes
 //!                     │             └▶ correlations, market_mode, betas, correlation_breaks (all symbols)
 //!                     ├▶ lead_lag, lead_scores, leaders (configured symbols)
@@ -70,12 +70,18 @@ pub fn build<'scope>(
     let correlations = correlations::correlations(bars.closed.clone(), clocks.clone(), config, instruments);
     let lead_lag = lead_lag::lead_lag(base.last_prices, clocks.clone(), config, names());
     let quotes = quotes::quotes(base.quotes, clocks.clone(), config, names());
-    let features = features::features(bars.closed.clone(), clocks.clone(), config);
+    let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
+    let features = features::Inputs {
+        closed: bars.closed.clone(),
+        liquidations: base.liquidations.clone(),
+        interest: quotes.interest.clone(),
+        funding: funding.rows.clone(),
+    };
+    let features = features::features(features, clocks.clone(), config, names());
     let regimes = regimes::regimes(features.clone(), releases.broadcast(), clocks.clone(), config, names());
     let confirmations = confirmations::confirmations(regimes.ballots, clocks.clone(), config, names());
     let drift = drift::drift(regimes.surprises, clocks.clone(), config);
     let seen = (confirmations.sightings, drift.sightings);
-    let funding = funding::funding(quotes.rates.clone(), clocks.clone(), config);
     let spreads = funding_spreads::funding_spreads(quotes.rates, quotes.interest.clone(), clocks.clone(), config, names());
     let open_interest = open_interest::open_interest(quotes.interest.clone(), bars.closed.clone(), clocks.clone(), config);
     let (liquidated, interest) = (base.liquidations.clone(), quotes.interest.clone());

@@ -107,6 +107,12 @@ impl Model {
         self.labels.get(state).copied()
     }
 
+    /// Whether it standardises what it reads, so that the training rows have mean 0 and variance 1.
+    #[must_use]
+    pub fn is_standardised(&self) -> bool {
+        self.scaling.is_some()
+    }
+
     /// Standardises a row as the training rows were.
     pub fn standardise(&self, row: &mut [f64]) {
         if let Some(scaling) = &self.scaling {

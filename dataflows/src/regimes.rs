@@ -250,9 +250,9 @@ impl Track {
         let ts = self.series.ts(at);
         let timeframe = key.1;
         if let Some(speaking) = timeline.speaking(ts)
-            && let Some(row) = self.infer(at, key, speaking, settings)
+            && let Some((row, chain)) = self.infer(at, key, speaking, settings)
         {
-            new.surprises.push((ts, Surprise::new(&row, &speaking.model)));
+            new.surprises.push((ts, Surprise::new(&row, &speaking.model, chain.features())));
             if settings.confirmation.weight(timeframe).is_some() {
                 new.ballots.extend(Ballot::of(&row, &speaking.model).map(|ballot| (ts, ballot)));
             }
@@ -262,11 +262,11 @@ impl Track {
             }
         }
         if let Some(candidate) = timeline.candidate(ts) {
-            new.candidates.extend(self.infer(at, key, candidate, settings).map(|row| (ts, CandidateRegime(row))));
+            new.candidates.extend(self.infer(at, key, candidate, settings).map(|(row, _)| (ts, CandidateRegime(row))));
         }
     }
 
-    fn infer(&mut self, at: usize, key: Key, prepared: &Arc<Prepared>, settings: &Settings) -> Option<Regime> {
+    fn infer(&mut self, at: usize, key: Key, prepared: &Arc<Prepared>, settings: &Settings) -> Option<(Regime, &Chain)> {
         let place = self.chains.iter().position(|chain| chain.prepared.model.id == prepared.model.id);
         let place = place.unwrap_or_else(|| {
             self.chains.push(Chain::new(Arc::clone(prepared)));
@@ -274,7 +274,7 @@ impl Track {
         });
         let chain = &mut self.chains[place];
         let surprise = chain.run_to(&self.series, at, key.1, settings.warm_up_bars)?;
-        chain.row(key.0, key.1, surprise, settings)
+        chain.row(key.0, key.1, surprise, settings).map(|row| (row, &*chain))
     }
 
     fn window(&self, at: usize, key: Key, prepared: &Prepared, settings: &Settings) -> Option<WindowRegime> {

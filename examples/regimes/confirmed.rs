@@ -114,7 +114,7 @@ fn view(mut bars: Vec<Bar>, releases: Vec<Release>, names: &Arc<Instruments>) ->
             let bars = per_quantum(bars, clocks.clone(), "bars", |_, bars: Vec<Bar>, _, changes| {
                 changes.extend(bars.into_iter().map(|bar| (bar, 1)));
             });
-            let features = features::features(bars, clocks.clone(), &config);
+            let features = features::features(features::Inputs::bars_alone(bars), clocks.clone(), &config, Arc::clone(&names));
             let regimes = regimes::regimes(features, releases.broadcast(), clocks.clone(), &config, Arc::clone(&names));
             let rows = confirmations::confirmations(regimes.ballots, clocks, &config, Arc::clone(&names)).confirmations;
             rows.inner.inspect(move |change| drop(said.send(change.clone())));

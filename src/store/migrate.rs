@@ -35,6 +35,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration(9, "regimes", include_str!("../../schemas/clickhouse/0009_regimes.sql")),
     migration(10, "models", include_str!("../../schemas/clickhouse/0010_models.sql")),
     migration(11, "liquidation_ratios", include_str!("../../schemas/clickhouse/0011_liquidation_ratios.sql")),
+    migration(12, "drift_divergence", include_str!("../../schemas/clickhouse/0012_drift_divergence.sql")),
+    migration(13, "features_of_flows", include_str!("../../schemas/clickhouse/0013_features_of_flows.sql")),
 ];
 
 const fn migration(version: u32, name: &'static str, sql: &'static str) -> Migration {

@@ -20,6 +20,17 @@ pub enum TrainingError {
         /// [`super::BARS_PER_PARAMETER`] for each.
         needed: usize,
     },
+    /// Bars out of a file have no liquidations, open interest or funding beside them.
+    #[error(
+        "{target}: a file of bars doesn't tell {features}; leave that out, or fit from the store of a run (taker_imbalance is told by a \
+         column taker_buy_volume)"
+    )]
+    NotInFile {
+        /// Symbol and time frame.
+        target: String,
+        /// Which, with commas.
+        features: String,
+    },
     /// Hardly any bar knows a feature.
     #[error("{target}: only {present} of {bars} bars know the feature {feature}; leave it out, or take data that has it")]
     Absent {

@@ -42,6 +42,10 @@ struct Line {
     volume_z_50: Option<f64>,
     adx_14: Option<f64>,
     taker_imbalance: Option<f64>,
+    log_liquidated_long_usd: Option<f64>,
+    log_liquidated_short_usd: Option<f64>,
+    oi_change: Option<f64>,
+    funding_z_score: Option<f64>,
 }
 
 /// What there is of the symbols that match one of `globs`, on the given time frames, in order of symbol and time frame.
@@ -97,6 +101,10 @@ pub async fn load(store: &clickhouse::Client, held: &Held, from: i64, until: i64
             line.volume_z_50,
             line.adx_14,
             line.taker_imbalance,
+            line.log_liquidated_long_usd,
+            line.log_liquidated_short_usd,
+            line.oi_change,
+            line.funding_z_score,
         ];
         series.ts.push(line.ts);
         series.values.push(values.map(|value| value.unwrap_or(f64::NAN)));

@@ -1,13 +1,15 @@
 //! The features of one symbol on one time frame in order of time, and the rows that a model is fitted to.
 
 use dataflows::features;
-use dataflows::model::{Bar, FEATURES, Features, Real, Timeframe};
+use dataflows::model::{Bar, FEATURES, FEATURES_OF_BARS, Features, Real, Timeframe};
 use hmm::ndarray::Array2;
 
 use super::TrainingError;
 
 /// Where the return is in a row of features.
 const LOG_RETURN: usize = 0;
+/// Where the takers' imbalance is.
+const TAKER_IMBALANCE: usize = 7;
 
 /// One symbol's features, oldest first. NaN: not known.
 #[derive(Clone, Debug)]
@@ -20,19 +22,23 @@ pub struct Series {
     pub ts: Vec<i64>,
     /// By [`FEATURES`].
     pub values: Vec<[f64; FEATURES.len()]>,
+    /// Features that its source can't know.
+    lacks: Vec<&'static str>,
 }
 
 impl Series {
     /// Without rows.
     #[must_use]
     pub fn new(symbol: &str, timeframe: Timeframe) -> Self {
-        Self { symbol: symbol.to_owned(), timeframe, ts: Vec::new(), values: Vec::new() }
+        Self { symbol: symbol.to_owned(), timeframe, ts: Vec::new(), values: Vec::new(), lacks: Vec::new() }
     }
 
-    /// Of closed bars, by the view's own code. `taker_known`: the bars tell who was the taker.
+    /// Of closed bars and nothing else, by the view's own code. `taker_known`: the bars tell who was the taker.
     #[must_use]
     pub fn of_bars(symbol: &str, timeframe: Timeframe, bars: &[Bar], taker_known: bool) -> Self {
         let mut series = Self::new(symbol, timeframe);
+        let taker = (!taker_known).then_some(FEATURES[TAKER_IMBALANCE]);
+        series.lacks = taker.into_iter().chain(FEATURES[FEATURES_OF_BARS..].iter().copied()).collect();
         for row in features::of_bars(bars) {
             series.push(&row, taker_known);
         }
@@ -42,7 +48,7 @@ impl Series {
     fn push(&mut self, row: &Features, taker_known: bool) {
         let mut values = row.values.map(|value| value.map_or(f64::NAN, |Real(value)| value));
         if !taker_known {
-            values[FEATURES.len() - 1] = f64::NAN;
+            values[TAKER_IMBALANCE] = f64::NAN;
         }
         self.ts.push(row.ts);
         self.values.push(values);
@@ -63,6 +69,7 @@ impl Series {
         Self {
             ts: self.ts[start..end].to_vec(),
             values: self.values[start..end].to_vec(),
+            lacks: self.lacks.clone(),
             ..Self::new(&self.symbol, self.timeframe)
         }
     }
@@ -70,9 +77,13 @@ impl Series {
     /// Rows of the named features. Left out: what comes before all of them are known at once (warm-up), and bars that know none.
     ///
     /// # Errors
-    /// An unknown name; a feature that hardly any bar knows, or that never changes.
+    /// An unknown name; a feature that the source can't know, that hardly any bar knows, or that never changes.
     pub fn rows(&self, features: &[String]) -> Result<Rows, TrainingError> {
         let columns = columns(features)?;
+        let lacking: Vec<&str> = self.lacks.iter().copied().filter(|lack| features.iter().any(|name| name == lack)).collect();
+        if !lacking.is_empty() {
+            return Err(TrainingError::NotInFile { target: self.target(), features: lacking.join(", ") });
+        }
         let known = |row: &[f64; FEATURES.len()]| columns.iter().filter(|&&column| !row[column].is_nan()).count();
         let first = self.values.iter().position(|row| known(row) == columns.len());
         let kept: Vec<usize> = match first {
@@ -156,4 +167,47 @@ fn columns(features: &[String]) -> Result<Vec<usize>, TrainingError> {
     }
     let column = |name: &String| FEATURES.iter().position(|known| known == name);
     features.iter().map(|name| column(name).ok_or_else(|| TrainingError::UnknownFeature { name: name.clone() })).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use dataflows::model::HOUR_MS;
+
+    use super::*;
+
+    /// Bars that know all features, and in every fifth one that is named nothing.
+    fn series(without: &str) -> Series {
+        let mut series = Series::new("BTC-USDT-PERP", Timeframe::H1);
+        for bar in 0..100i64 {
+            let value = |column: usize| ((bar * 7 + column as i64 * 3) % 11) as f64;
+            let is_known = |column: usize| FEATURES[column] != without || bar % 5 == 0;
+            series.ts.push(bar * HOUR_MS);
+            series.values.push(std::array::from_fn(|column| if is_known(column) { value(column) } else { f64::NAN }));
+        }
+        series
+    }
+
+    #[test]
+    fn models_may_read_any_feature_of_the_view() {
+        let names =
+            feature_names(" log_return, log_liquidated_long_usd,log_liquidated_short_usd,oi_change,funding_z_score").unwrap();
+        let rows = series("").rows(&names).unwrap();
+        assert_eq!(rows.values.dim(), (100, 5));
+        assert_eq!(rows.values.row(1).to_vec(), [7.0, 9.0, 1.0, 4.0, 7.0]);
+        assert_eq!(feature_names("oi_delta").unwrap_err().to_string().split(';').next(), Some("`oi_delta` is no feature"));
+    }
+
+    #[test]
+    fn what_the_source_does_not_know_is_refused_by_name() {
+        let names = feature_names("log_return,taker_imbalance,oi_change,funding_z_score").unwrap();
+        let check = |series: &Series, error: &str| {
+            let said = series.rows(&names).unwrap_err().to_string();
+            assert!(said.starts_with(error), "{said}");
+        };
+        check(&series("oi_change"), "BTC-USDT-PERP 1h: only 20 of 100 bars know the feature oi_change");
+        let of_bars = |taker_known| Series::of_bars("BTC-USDT-PERP", Timeframe::H1, &[], taker_known).window(0, 9, 9);
+        check(&of_bars(true), "BTC-USDT-PERP 1h: a file of bars doesn't tell oi_change, funding_z_score;");
+        check(&of_bars(false), "BTC-USDT-PERP 1h: a file of bars doesn't tell taker_imbalance, oi_change, funding_z_score;");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each begins with a plain mean over its first 14 inputs and goes on with (13 · before + input) / 14.
 
-use super::Candle;
+use super::series::Candle;
 
 const N: u32 = 14;
 

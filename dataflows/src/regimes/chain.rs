@@ -93,6 +93,11 @@ impl Chain {
         self.last
     }
 
+    /// The features of that bar as the model reads them. NaN: missing.
+    pub fn features(&self) -> &[f64] {
+        &self.row
+    }
+
     /// What was taken in from `ts` on is no longer true.
     pub fn doubt(&mut self, ts: i64) {
         self.last = self.last.filter(|&last| last < ts);

@@ -12,6 +12,7 @@ mod correlations;
 mod cost;
 mod examples;
 mod figures;
+mod flows;
 mod liquidation_stories;
 mod oracle;
 mod properties;

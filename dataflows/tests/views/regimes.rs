@@ -42,7 +42,7 @@ struct RawModel {
 }
 
 fn raw_model() -> impl Strategy<Value = RawModel> {
-    let columns = prop::sample::subsequence(vec![0usize, 2, 3, 7], 1..=3);
+    let columns = prop::sample::subsequence(vec![0usize, 2, 3, 7, 8, 10], 1..=3);
     let state = (0.6f64..0.97, [-1.0f64..1.0, -1.0..1.0, -1.0..1.0], [0.2f64..2.0, 0.2..2.0, 0.2..2.0]);
     let drift = prop::option::weighted(0.7, (10usize..40, -1.0f64..4.0));
     (columns, vec(state, 2..=3), 0usize..5, drift).prop_map(|(columns, states, labels, drift)| RawModel {
@@ -62,7 +62,8 @@ impl RawModel {
             2 => &[Label::Chop, Label::Bull, Label::StrongBull],
             _ => &[Label::Bear, Label::Bull, Label::Chop],
         };
-        let usual = [(0.0, 0.002), (0.0, 1.0), (-6.5, 1.0), (50.0, 20.0), (0.0, 1.0), (0.0, 1.0), (25.0, 10.0), (0.0, 0.7)];
+        let of_bars = [(0.0, 0.002), (0.0, 1.0), (-6.5, 1.0), (50.0, 20.0), (0.0, 1.0), (0.0, 1.0), (25.0, 10.0), (0.0, 0.7)];
+        let usual = [&of_bars[..], &[(6.0, 5.0), (6.0, 5.0), (0.0, 0.1), (0.0, 2.0)]].concat();
         let stay = |i: usize, j: usize| {
             let stays = self.states[i].0;
             if i == j { stays } else { (1.0 - stays) / (k - 1) as f64 }
@@ -187,8 +188,31 @@ impl Hours {
                 fills: 1,
                 kind: TradeKind::Market,
             };
-            arrivals[0].push((ts as u64 + u64::from(late), Tick::Trade(trade)));
-            arrivals[1].push((ts as u64 + u64::from(late / 3), Tick::Trade(trade)));
+            let mut add = |tick: Tick| {
+                arrivals[0].push((ts as u64 + u64::from(late), tick.clone()));
+                arrivals[1].push((ts as u64 + u64::from(late / 3), tick));
+            };
+            add(Tick::Trade(trade));
+            if self.models.is_empty() {
+                continue;
+            }
+            // Models read what flows beside prices, too.
+            if i % 7 == 0 {
+                add(Tick::Liquidation(Liquidation {
+                    instrument,
+                    ts,
+                    position_side: if step > 0 { PositionSide::Short } else { PositionSide::Long },
+                    price: trade.price,
+                    qty: Quantity(ONE / 100 * (1 + i as i128 % 40)),
+                    seq: i as u32,
+                    price_kind: PriceKind::Bankruptcy,
+                    coverage: Coverage::Full,
+                }));
+            }
+            if i % 3 == 0 {
+                let base = Quantity(ONE * (1_000 + (i as i128 * 31) % 97));
+                add(Tick::OpenInterest(OpenInterest { instrument, ts, order: i as u64, base }));
+            }
         }
         Market { instruments, arrivals, orders: Vec::new() }
     }
@@ -312,7 +336,11 @@ fn near_drift(a: &Drift, b: &Drift) -> bool {
     let plain = |r: &Drift| (r.instrument, r.timeframe, r.ts, r.model.clone(), r.drifting);
     // Surprises are summed in billionths of a nat.
     let same = |a: Real, b: Real| (a.0 - b.0).abs() < 1e-7 || near(a, b);
-    plain(a) == plain(b) && same(a.surprise_z, b.surprise_z) && same(a.drift_score, b.drift_score)
+    let divergence = match (a.symmetric_kl, b.symmetric_kl) {
+        (Some(a), Some(b)) => near(a, b),
+        (a, b) => a == b,
+    };
+    plain(a) == plain(b) && same(a.surprise_z, b.surprise_z) && same(a.drift_score, b.drift_score) && divergence
 }
 
 fn near_episode(a: &RegimeEpisode, b: &RegimeEpisode) -> bool {
@@ -391,6 +419,7 @@ fn a_market_that_falls_and_then_rises_is_bear_and_then_bull() {
     let hours = Hours { minutes: 360, trades, outages: Vec::new(), models: Vec::new(), turns: [0; 3], trained: false };
     let mut market = hours.quiet_market();
     market.orders = vec![by_rsi(Timeframe::M5, START + 100 * MINUTE_MS)];
+    market.orders[0].spec.drift = Some((6, 50.0, 1.0));
     let history = market.views(&market.arrivals[0], Plan::default(), true);
     market.check(&history);
     let rows = current(&history.regimes);
@@ -403,6 +432,13 @@ fn a_market_that_falls_and_then_rises_is_bear_and_then_bull() {
     // Three hours are over at minute 180; Wilder's RSI of 14 bars of 5m needs some to turn.
     let minutes = (episodes[0].onset - START) / MINUTE_MS;
     assert!((185..=300).contains(&minutes), "{minutes}");
+    // An RSI of 0 and nothing else, 2.5 deviations below the training mean, has no variance to compare; when the market turns it has.
+    let divergence = |from: i64, to: i64| -> Vec<Option<f64>> {
+        let of = |row: &Drift| row.symmetric_kl.map(|nats| nats.0);
+        current(&history.drift).iter().filter(|row| (from..to).contains(&((row.ts - START) / MINUTE_MS))).map(of).collect()
+    };
+    assert!(divergence(130, 175).iter().all(Option::is_none) && divergence(130, 175).len() == 9);
+    assert!(divergence(205, 250).iter().all(|nats| nats.is_some_and(|nats| nats > 1.0)) && divergence(205, 250).len() == 9);
 }
 
 #[test]
@@ -454,7 +490,7 @@ fn all_filters_advance_within_milliseconds() {
         let row = |instrument: InstrumentId, timeframe: Timeframe| {
             let wave = ((bar * 37 + instrument.0 as i64 % 91) % 61) as f64 / 30.0 - 1.0;
             let ts = timeframe.open_of(START) + bar * timeframe.ms();
-            let values = [0.002 * wave, wave, wave - 6.5, 50.0 + 20.0 * wave, 0.0, 0.0, 25.0, wave];
+            let values = [0.002 * wave, wave, wave - 6.5, 50.0 + 20.0 * wave, 0.0, 0.0, 25.0, wave, 9.0, 0.0, 0.01 * wave, wave];
             Features { instrument, timeframe, ts, values: values.map(|v| Some(Real(v))) }
         };
         let rows: Vec<Change<Features>> =

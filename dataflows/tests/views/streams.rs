@@ -391,6 +391,15 @@ pub fn days() -> impl Strategy<Value = Days> {
 
 impl Days {
     pub fn market(&self) -> Market {
+        self.market_of(false)
+    }
+
+    /// With liquidations, open interest and funding now and then.
+    pub fn busy_market(&self) -> Market {
+        self.market_of(true)
+    }
+
+    fn market_of(&self, is_busy: bool) -> Market {
         let raw = |delay| Raw {
             gap_ms: 0,
             who: 0,
@@ -430,6 +439,32 @@ impl Days {
                 kind: TradeKind::Market,
             };
             market.add(Tick::Trade(trade), ts, &raw(delay));
+            let (instrument, order, size) = (ids[who], i as u64, i128::from(step.unsigned_abs()));
+            match i % 5 {
+                _ if !is_busy => {}
+                0 | 1 => {
+                    let event = Liquidation {
+                        instrument,
+                        ts,
+                        position_side: if step > 0 { PositionSide::Short } else { PositionSide::Long },
+                        price: trade.price,
+                        qty: Quantity(ONE * (1 + size)),
+                        seq: 0,
+                        price_kind: PriceKind::Bankruptcy,
+                        coverage: Coverage::Full,
+                    };
+                    market.add(Tick::Liquidation(event), ts, &raw(delay / 2));
+                }
+                2 | 3 => {
+                    let base = Quantity(ONE * (1_000 + size));
+                    market.add(Tick::OpenInterest(OpenInterest { instrument, ts, order, base }), ts, &raw(delay));
+                }
+                _ => {
+                    let (kind, rate) = (FundingKind::Predicted, Some(Rate(i64::from(step) * 1_000_000)));
+                    let funding = Funding { instrument, ts, order, kind, rate, interval_hours: None, next_ts: None };
+                    market.add(Tick::Funding(funding), ts, &raw(delay));
+                }
+            }
         }
         market
     }

@@ -13,4 +13,8 @@ stored!(Features => StoredFeatures in "features_changes", |row| row.instrument =
     volume_z_50: Option<f64> = real(row.values[5]),
     adx_14: Option<f64> = real(row.values[6]),
     taker_imbalance: Option<f64> = real(row.values[7]),
+    log_liquidated_long_usd: Option<f64> = real(row.values[8]),
+    log_liquidated_short_usd: Option<f64> = real(row.values[9]),
+    oi_change: Option<f64> = real(row.values[10]),
+    funding_z_score: Option<f64> = real(row.values[11]),
 });

@@ -63,6 +63,7 @@ stored!(Drift => StoredDrift in "drift_changes", |row| row.instrument => {
     model: String = row.model.to_string(),
     surprise_z: f64 = row.surprise_z.0,
     drift_score: f64 = row.drift_score.0,
+    symmetric_kl: Option<f64> = real(row.symmetric_kl),
     drifting: u8 = u8::from(row.drifting),
 });
 

@@ -3,7 +3,7 @@
 mod features;
 mod regimes;
 
-pub use features::{FEATURES, Features};
+pub use features::{FEATURES, FEATURES_OF_BARS, Features};
 pub use regimes::*;
 mod liquidations;
 mod zones;

@@ -129,6 +129,9 @@ pub struct Drift {
     pub surprise_z: Real,
     /// max(0, z) / 6.
     pub drift_score: Real,
+    /// Symmetric Kullback–Leibler divergence between the features of the last bars and those of the training rows, nats. `None`: the model is
+    /// not standardised, or no feature is known in half of the bars.
+    pub symmetric_kl: Option<Real>,
     /// The score has been above its limit for long enough.
     pub drifting: bool,
 }

@@ -1,11 +1,21 @@
-//! Features, each row from the list of closed bars before it.
+//! Features, each row from the list of closed bars before it and all events.
 
 use std::collections::BTreeMap;
 
-use dataflows::config::Config;
 use dataflows::model::*;
 
-pub fn features(config: &Config, closed: &[Bar]) -> Vec<Features> {
+use super::Events;
+
+/// What there is beside bars.
+struct Beside<'a> {
+    events: &'a Events<'a>,
+    liquidations: BTreeMap<InstrumentId, Vec<Liquidation>>,
+    interest: &'a [OpenInterestRow],
+    rates: &'a [FundingRow],
+}
+
+pub fn features(events: &Events<'_>, closed: &[Bar], interest: &[OpenInterestRow], rates: &[FundingRow]) -> Vec<Features> {
+    let (config, beside) = (events.config, Beside { events, liquidations: events.liquidations(), interest, rates });
     let mut by_series: BTreeMap<(InstrumentId, Timeframe), Vec<&Bar>> = BTreeMap::new();
     for bar in closed.iter().filter(|bar| config.features_timeframes.contains(&bar.timeframe)) {
         by_series.entry((bar.instrument, bar.timeframe)).or_default().push(bar);
@@ -13,14 +23,14 @@ pub fn features(config: &Config, closed: &[Bar]) -> Vec<Features> {
     let mut rows: Vec<Features> = Vec::new();
     for bars in by_series.values_mut() {
         bars.sort_by_key(|bar| bar.ts);
-        rows.extend((0..bars.len()).map(|at| row(&bars[..=at])));
+        rows.extend((0..bars.len()).map(|at| row(&bars[..=at], &beside)));
     }
     rows.sort();
     rows
 }
 
 /// The row of the last bar.
-fn row(bars: &[&Bar]) -> Features {
+fn row(bars: &[&Bar], beside: &Beside<'_>) -> Features {
     let bar = bars[bars.len() - 1];
     let length = bar.timeframe.ms();
     let back = |n: i64| bars.iter().rev().find(|b| b.ts == bar.ts - n * length).copied();
@@ -43,6 +53,7 @@ fn row(bars: &[&Bar]) -> Features {
     let volume = bar.volume.to_f64();
     let imbalance = (volume > 0.0).then(|| 2.0 * bar.taker_buy_volume.to_f64() / volume - 1.0);
     let recent = since_warm_up(bars);
+    let [longs, shorts] = beside.liquidated(bar);
     let values = [
         log_return(0),
         trend(),
@@ -52,8 +63,50 @@ fn row(bars: &[&Bar]) -> Features {
         volume_z(),
         adx(&recent),
         imbalance,
+        longs,
+        shorts,
+        beside.interest_change(bar),
+        beside.funding_z(bar),
     ];
     Features { instrument: bar.instrument, timeframe: bar.timeframe, ts: bar.ts, values: values.map(|v| v.map(Real)) }
+}
+
+impl Beside<'_> {
+    /// ln(1 + USD) of longs and shorts.
+    fn liquidated(&self, bar: &Bar) -> [Option<f64>; 2] {
+        let (from, to) = (bar.ts, bar.ts + bar.timeframe.ms());
+        let minutes = bar.timeframe.ms() / MINUTE_MS;
+        let heard = (0..minutes).filter(|minute| self.events.heard_in(bar.instrument, from + minute * MINUTE_MS)).count();
+        // One since the midnight 30 days before the midnight before the bar's end.
+        let since = ((to - 1).div_euclid(DAY_MS) - 30) * DAY_MS;
+        let all = self.liquidations.get(&bar.instrument).map_or(&[][..], Vec::as_slice);
+        let told = all.iter().any(|event| (since..to).contains(&event.ts));
+        [PositionSide::Long, PositionSide::Short].map(|side| {
+            let inside = all.iter().filter(|event| event.position_side == side && (from..to).contains(&event.ts));
+            let usd: f64 = inside.map(|event| event.price.to_f64() * event.qty.to_f64()).sum();
+            (told && heard as f64 >= 0.8 * minutes as f64).then(|| (1.0 + usd).ln())
+        })
+    }
+
+    fn interest_change(&self, bar: &Bar) -> Option<f64> {
+        let at = |edge: i64| {
+            let known = |row: &&OpenInterestRow| row.instrument == bar.instrument && is_known_at(edge, row.ts);
+            self.interest.iter().filter(known).max_by_key(|row| row.ts).map(|row| row.base.to_f64())
+        };
+        let before = at(bar.ts)?;
+        (before > 0.0).then_some(at(bar.ts + bar.timeframe.ms())? / before - 1.0)
+    }
+
+    fn funding_z(&self, bar: &Bar) -> Option<f64> {
+        let predicted = self.rates.iter().filter(|row| row.instrument == bar.instrument && row.kind == FundingKind::Predicted);
+        let known = predicted.filter(|row| is_known_at(bar.ts + bar.timeframe.ms(), row.ts));
+        known.max_by_key(|row| row.ts).and_then(|row| row.scores.z_30d).map(|z| z.0)
+    }
+}
+
+/// Whether the minute that opens at `ts` is one of the fifteen before `edge`.
+fn is_known_at(edge: i64, ts: i64) -> bool {
+    (edge - 15 * MINUTE_MS..edge).contains(&ts)
 }
 
 fn close(bar: &Bar) -> f64 {

@@ -120,8 +120,6 @@ impl<'a> Events<'a> {
         let volatility = volatility::volatility(self, &closed);
         let ours = align(current(&history.volatility), &volatility, near_volatility);
         assert_same(&ours, &volatility, "volatility", why);
-        let features = features::features(self.config, &closed);
-        assert_same(&align(current(&history.features), &features, near_features), &features, "features", why);
         let (rates, anomalies) = funding::funding(self);
         assert_same(&align(current(&history.funding), &rates, funding::near_row), &rates, "funding", why);
         let ours = align(current(&history.funding_anomalies), &anomalies, funding::near_anomaly);
@@ -131,6 +129,7 @@ impl<'a> Events<'a> {
         let interest = quotes::open_interest(self, &closed);
         let ours = align(current(&history.open_interest), &interest, quotes::near_interest);
         assert_same(&ours, &interest, "open_interest", why);
+        self.check_features(history, &closed, &interest, &rates);
         assert_same(&current(&history.open_interest_totals), &quotes::totals(self), "open_interest_totals", why);
         assert_same(&current(&history.oi_shocks), &quotes::shocks(self, &interest, &cascades), "oi_shocks", why);
         assert_same(&current(&history.basis), &quotes::basis(self), "basis", why);
@@ -154,6 +153,15 @@ impl<'a> Events<'a> {
         assert_same(&align(current(&history.lead_lag), &pairs, lead_lag::near_pair), &pairs, "lead_lag", why);
         assert_same(&current(&history.lead_scores), &scores, "lead_scores", why);
         assert_same(&current(&history.leaders), &leaders, "leaders", why);
+    }
+}
+
+impl Events<'_> {
+    /// As [`Self::check`], of features alone.
+    pub fn check_features(&self, history: &History, closed: &[Bar], interest: &[OpenInterestRow], rates: &[FundingRow]) {
+        let features = features::features(self, closed, interest, rates);
+        let ours = align(current(&history.features), &features, near_features);
+        assert_same(&ours, &features, "features", "views and oracle");
     }
 }
 

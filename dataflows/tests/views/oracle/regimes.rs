@@ -85,7 +85,7 @@ pub fn regimes(config: &Config, names: &Instruments, orders: &[Order], features:
     }
     let specs: BTreeMap<ModelId, Spec> = orders.iter().map(|order| (order.spec.id.clone(), order.spec.clone())).collect();
     let points = confirmations(config, names, &specs, &said.regimes);
-    said.drift = drift(config, &specs, &said.regimes);
+    said.drift = drift(config, &specs, &said.regimes, features);
     said.episodes = episodes(config, &said.regimes, &points, &said.drift);
     said.confirmations = points.into_iter().filter_map(|(_, _, row)| row).collect();
     said.regimes.sort();
@@ -372,8 +372,9 @@ fn count(config: &Config, instrument: InstrumentId, votes: &Votes, ts: i64) -> O
     })
 }
 
-fn drift(config: &Config, specs: &BTreeMap<ModelId, Spec>, regimes: &[Regime]) -> Vec<Drift> {
+fn drift(config: &Config, specs: &BTreeMap<ModelId, Spec>, regimes: &[Regime], features: &[Features]) -> Vec<Drift> {
     let mut rows = Vec::new();
+    let features: BTreeMap<_, _> = features.iter().map(|row| ((row.instrument, row.timeframe, row.ts), row)).collect();
     for regimes in regimes.chunk_by(|a, b| (a.instrument, a.timeframe) == (b.instrument, b.timeframe)) {
         for (at, row) in regimes.iter().enumerate() {
             let Some((block, mean, deviation)) = specs[&row.model].drift else { continue };
@@ -389,6 +390,9 @@ fn drift(config: &Config, specs: &BTreeMap<ModelId, Spec>, regimes: &[Regime]) -
             });
             let Regime { instrument, timeframe, ts, .. } = *row;
             let drift_score = Real(surprise_z.max(0.0) / 6.0);
+            let last = &regimes[at + 1 - block..=at];
+            let read: Vec<_> =
+                last.iter().map(|r| read(&specs[&r.model], features[&(r.instrument, r.timeframe, r.ts)])).collect();
             rows.push(Drift {
                 instrument,
                 timeframe,
@@ -396,11 +400,32 @@ fn drift(config: &Config, specs: &BTreeMap<ModelId, Spec>, regimes: &[Regime]) -
                 model: row.model.clone(),
                 surprise_z: Real(surprise_z),
                 drift_score,
+                symmetric_kl: symmetric_kl(&read),
                 drifting,
             });
         }
     }
     rows
+}
+
+/// The integrals written out, between N(m, v) of each feature's values (to six decimals) and N(0, 1).
+fn symmetric_kl(rows: &[Vec<Option<f64>>]) -> Option<Real> {
+    let mut parts = Vec::new();
+    for feature in 0..rows[0].len() {
+        let values: Vec<f64> = rows.iter().filter_map(|row| row[feature]).map(|x| (x * 1e6).round() / 1e6).collect();
+        let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(least, most), &x| (x.min(least), x.max(most)));
+        if values.len() * 2 < rows.len() || least >= most {
+            continue;
+        }
+        assert!(least > -100.0 && most < 100.0, "beyond what is clipped");
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        let one_way = (variance + mean * mean - 1.0 - variance.ln()) / 2.0;
+        let other_way = ((1.0 + mean * mean) / variance - 1.0 + variance.ln()) / 2.0;
+        parts.push(one_way + other_way);
+    }
+    (!parts.is_empty()).then(|| Real(parts.iter().sum()))
 }
 
 fn episodes(config: &Config, regimes: &[Regime], points: &[Point], drift: &[Drift]) -> Vec<RegimeEpisode> {
