@@ -32,7 +32,8 @@ pub struct ViewDump {
 /// What ClickHouse says, or [`StoreError::Io`] if `out` fails.
 pub async fn view(store: &Store, view: &View, out: &mut (dyn Write + Send)) -> Result<ViewDump, StoreError> {
     let what = || format!("reading view {}", view.name);
-    let sql = format!("SELECT * FROM {} ORDER BY {}", view.name, view.key.join(", "));
+    let condition = view.of_arrival.map(|rows| format!(" WHERE NOT ({rows})")).unwrap_or_default();
+    let sql = format!("SELECT * FROM {}{condition} ORDER BY {}", view.name, view.key.join(", "));
     let query = store.client().query_raw(&sql).with_setting("max_bytes_before_external_sort", "500000000");
     let mut cursor = query.fetch_bytes("TabSeparatedWithNamesAndTypes").map_err(|e| StoreError::of(what(), &e))?;
     let mut text = Canonical::default();
