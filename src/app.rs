@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::config::{Config, integer};
 use crate::engine::{self, Engine, Input, Running};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
-use crate::notify::{self, Plan, Reload};
+use crate::notify::{self, Charts, Plan, Reload};
 use crate::rules::{AlertsView, Rules};
 use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
 use crate::store::{Quantum, Store, Writer, WriterOptions};
@@ -63,6 +64,8 @@ pub struct Pipeline {
     desk: Option<Arc<Desk>>,
     /// Of a replay: a file that is not needed afterwards.
     outbox: Option<PathBuf>,
+    /// How many quanta were kept so far.
+    pub quanta: Arc<AtomicU64>,
     rules: Sender<Rules>,
     edge: Sender<EdgeRow>,
     writer: Option<Writer>,
@@ -131,10 +134,13 @@ impl Pipeline {
         let (rules, new_rules) = crossbeam_channel::unbounded(); // a person edits files
         let horizon_ms = integer(config.time.correction_horizon_ms);
 
+        let quanta = Arc::new(AtomicU64::new(0));
         let mut keeper = Keeper {
             alerts: AlertsView::new(instruments, rules_now, horizon_ms, pace == Pace::Live),
             new_rules,
             desk: desk.clone(),
+            charts: Charts::new(),
+            quanta: Arc::clone(&quanta),
             writer: writer.clone(),
             from_edge,
             watch,
@@ -147,7 +153,7 @@ impl Pipeline {
             Ok((keeper.kept, keeper.from_edge))
         };
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(keep).context("starting the keeper's thread")?;
-        Ok(Self { input, running, keeper, desk, outbox, rules, edge, writer })
+        Ok(Self { input, running, keeper, desk, outbox, quanta, rules, edge, writer })
     }
 
     /// Where the edge's own rows (gaps) go.
@@ -185,7 +191,7 @@ impl Pipeline {
     /// # Errors
     /// If a worker died or the store refused rows for good.
     pub async fn finish(self) -> anyhow::Result<Summary> {
-        let Self { input, running, keeper, desk, outbox, rules, edge, writer } = self;
+        let Self { input, running, keeper, desk, outbox, quanta: _, rules, edge, writer } = self;
         drop(rules);
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
         input.finish();
@@ -218,6 +224,8 @@ struct Keeper {
     alerts: AlertsView,
     new_rules: Receiver<Rules>,
     desk: Option<Arc<Desk>>,
+    charts: Charts,
+    quanta: Arc<AtomicU64>,
     writer: Option<Writer>,
     from_edge: Receiver<EdgeRow>,
     watch: Option<Watch>,
@@ -238,11 +246,12 @@ impl Keeper {
             watch(&quantum);
         }
         // On disk before anything else: a row that is stored twice is one row, an alert that is lost is lost.
-        if let Some(desk) = self.desk.as_ref().filter(|_| !alerts.is_empty())
-            && !desk.tell(alerts)
-        {
-            anyhow::bail!("the alert desk's thread is gone");
+        if let Some(desk) = &self.desk {
+            self.charts.observe(&quantum.changes);
+            self.charts.add_to(&mut alerts);
+            anyhow::ensure!(alerts.is_empty() || desk.tell(alerts), "the alert desk's thread is gone");
         }
+        self.quanta.fetch_add(1, Ordering::Relaxed);
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }

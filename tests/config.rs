@@ -164,7 +164,8 @@ fn full_toml_is_the_default_and_its_examples() {
     assert!(config.alerts.channels.len() >= 5 && config.alerts.routes.len() == 2 && config.alerts.quiet_hours.len() == 1);
     let (channels, routes) = (config.alerts.channels.clone(), config.alerts.routes.clone());
     let (quiet_hours, allow_addresses) = (config.alerts.quiet_hours.clone(), vec!["127.0.0.1".into()]);
-    let alerts = Alerts { channels, routes, quiet_hours, allow_addresses, ..Alerts::default() };
+    let heartbeat = config.alerts.heartbeat.clone();
+    let alerts = Alerts { channels, routes, quiet_hours, allow_addresses, heartbeat, ..Alerts::default() };
     assert_eq!(config, Config { webhooks: vec![webhook], alerts, feeds, ..Config::default() });
     assert_eq!(warnings, []);
 }
@@ -195,7 +196,9 @@ fn full_toml_lacks_no_key_and_explains_each() {
     let mut found = Vec::new();
     absent(&serde_json::to_value(&config).unwrap(), "", &mut found);
     // A channel has the keys of its kind, a secret one place; the second route is a short one.
-    found.retain(|path| !path.starts_with(".alerts.channels.") && !path.starts_with(".alerts.routes."));
+    found.retain(|path| {
+        !path.starts_with(".alerts.channels.") && !path.starts_with(".alerts.heartbeat.") && !path.starts_with(".alerts.routes.")
+    });
     assert_eq!(found, [".feeds.bybit_linear.rest_url", ".feeds.bybit_linear.ws_url"], "Bybit's keys are explained at Binance's");
 
     // A key that has a default could still be missing from the text.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -86,6 +87,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));
 
+    notify::heartbeat(&config, Arc::clone(&pipeline.quanta), shutdown.clone())?;
     let (changed, reloads) = mpsc::channel(RELOADS_MAX);
     let watcher = tokio::spawn(notify::watch(Some(args.config.clone()), config.clone(), shutdown.clone(), changed));
     let quantum = Duration::from_millis(settings(&config, Pace::Live).quantum_ms);

@@ -36,6 +36,8 @@ pub struct Alerts {
     /// Delivered notices and dead letters are kept for so long, in days.
     #[schemars(range(min = 1, max = 365))]
     pub keep_days: u64,
+    /// Somebody else's dead-man's switch, who raises the alarm when this program stops.
+    pub heartbeat: Option<Heartbeat>,
     /// Ways to receivers, beside `webhooks` and the environment's `WEBHOOKS_…`.
     pub channels: Vec<Channel>,
     /// Which alerts go to which channels, tried in this order. None: everything goes everywhere.
@@ -57,11 +59,41 @@ impl Default for Alerts {
             trouble_after_s: 600,
             disable_after_h: 120,
             keep_days: 7,
+            heartbeat: None,
             channels: Vec::new(),
             routes,
             inhibitions,
             quiet_hours,
         }
+    }
+}
+
+/// A request at regular times, as long as the pipeline works.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Where to. A secret.
+    pub url: Option<String>,
+    /// A file that holds the URL.
+    pub url_file: Option<PathBuf>,
+    /// An environment variable that holds the URL.
+    pub url_env: Option<String>,
+    /// How often, in seconds.
+    #[serde(default = "every_minute")]
+    #[schemars(range(min = 1, max = 3_600))]
+    pub every_s: u64,
+}
+
+const fn every_minute() -> u64 {
+    60
+}
+
+impl fmt::Debug for Heartbeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heartbeat")
+            .field("url", &self.url.as_deref().map(redact::url))
+            .field("every_s", &self.every_s)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,6 +211,16 @@ pub(super) fn check(config: &Config, places: &mut Places) {
             None
         }
     };
+    if let Some(heartbeat) = &alerts.heartbeat {
+        let given = [heartbeat.url.is_some(), heartbeat.url_file.is_some(), heartbeat.url_env.is_some()];
+        if given.into_iter().filter(|given| *given).count() != 1 {
+            places.error("alerts.heartbeat", "needs one url".into(), "keep one of url, url_file, url_env");
+        }
+        if let Some(url) = &heartbeat.url {
+            address("alerts.heartbeat.url", url, ["http", "https"], places);
+            may_be_posted_to("alerts.heartbeat.url", url, guard.as_ref(), places);
+        }
+    }
     let mut names: Vec<String> = config.webhooks.iter().map(|webhook| webhook.name.clone()).collect();
     for (n, webhook) in config.webhooks.iter().enumerate() {
         may_be_posted_to(&format!("webhooks[{n}].url"), &webhook.url, guard.as_ref(), places);

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use alerts::{Alerts, BodyFormat, Channel, ChannelKind, MailTls};
+pub use alerts::{Alerts, BodyFormat, Channel, ChannelKind, Heartbeat, MailTls};
 pub use correlation::{Correlation, CorrelationBreaks, CorrelationWindow, LeadLag};
 pub use problem::{ConfigErrors, Problem};
 pub use regimes::Regimes;

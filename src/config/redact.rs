@@ -13,6 +13,9 @@ pub fn redacted(config: &Config) -> Config {
     for webhook in &mut shown.webhooks {
         webhook.url = url(&webhook.url);
     }
+    if let Some(heartbeat) = &mut shown.alerts.heartbeat {
+        heartbeat.url = heartbeat.url.as_deref().map(url);
+    }
     for channel in &mut shown.alerts.channels {
         channel.url = channel.url.as_deref().map(url);
         channel.api_url = channel.api_url.as_deref().map(url);

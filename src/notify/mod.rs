@@ -17,9 +17,13 @@ use anyhow::Context;
 
 use crate::config::{self, BodyFormat, ChannelKind, Config, MailTls};
 
+mod charts;
 pub mod environment;
+mod heartbeat;
 mod reload;
 
+pub use charts::Charts;
+pub use heartbeat::heartbeat;
 pub use reload::{Reload, watch};
 
 /// What a configuration says of alerts, made ready.
@@ -36,9 +40,7 @@ pub struct Plan {
 /// If a secret can't be read, an address may not be posted to, or a channel can't be made.
 pub fn plan(config: &Config) -> anyhow::Result<Plan> {
     let short = environment::from_process();
-    let mut allowed = config.alerts.allow_addresses.clone();
-    allowed.extend(short.allow_addresses.iter().cloned());
-    let http = HttpSender::new(Guard::new(&allowed)?, ATTEMPT_MAX)?;
+    let http = HttpSender::new(Guard::new(&allowed(config))?, ATTEMPT_MAX)?;
     let mut channels: Vec<(Arc<dyn Channel>, String)> = Vec::new();
     let mut own_routes = Vec::new();
     for channel in &config.alerts.channels {
@@ -65,6 +67,13 @@ pub fn plan(config: &Config) -> anyhow::Result<Plan> {
         own_routes.push(route(&hook.name, &[hook.name.clone()], hook.event_types));
     }
     Ok(Plan { setup: Setup { channels, policy: policy(config, own_routes) }, limits: limits(&config.alerts) })
+}
+
+/// Addresses in the own network that may be posted to.
+fn allowed(config: &Config) -> Vec<String> {
+    let mut allowed = config.alerts.allow_addresses.clone();
+    allowed.extend(environment::from_process().allow_addresses);
+    allowed
 }
 
 /// The routes that are written; without any, each channel gets everything. Webhooks and the environment have routes of their own, unless a

@@ -105,6 +105,21 @@ impl HttpSender {
         }
     }
 
+    /// Posts nothing to an address, for a dead-man's switch.
+    ///
+    /// # Errors
+    /// Why it was not taken; never holds the address.
+    pub async fn ping(&self, url: &SecretText) -> Result<(), String> {
+        let url = self.url("heartbeat", url).map_err(|e| e.to_string())?;
+        let at = origin(&url);
+        let post = Post { url, content_type: "text/plain".into(), headers: Vec::new(), body: Vec::new() };
+        match self.answer(post).await {
+            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+            Ok(answer) => Err(format!("post to {at}: answer {}", answer.status)),
+            Err((_, reason)) => Err(format!("post to {at}: {reason}")),
+        }
+    }
+
     async fn answer(&self, post: Post) -> Result<Answer, (Verdict, String)> {
         // Once more at every attempt: a client asks no resolver about an address that is written in the URL.
         self.guard.check_url(&post.url).map_err(|refusal| (Verdict::Failed, refusal.to_string()))?;
