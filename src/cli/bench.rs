@@ -3,6 +3,7 @@
 //! Frames lie in memory before the clock starts, so what is timed is parsing and the dataflow, not the disk. Each round times
 //! every setting once, one after the other; the table gives medians over rounds, and ratios within a round.
 
+mod alerts;
 mod correlation;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ enum What {
     Scale(scale::ScaleArgs),
     /// All pairs of many symbols for one bar.
     Correlation(correlation::CorrelationArgs),
+    /// From the frame that crosses a threshold to the request at a webhook.
+    Alerts(alerts::AlertsArgs),
     /// Rows into the embedded store.
     Store {
         /// How many.
@@ -121,6 +124,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         What::Scale(args) => scale::run(&args).await?,
         What::Correlation(args) => correlation::run(&args)?,
         What::Store { rows, json } => store(rows, json).await?,
+        What::Alerts(args) => alerts::run(&args).await?,
         What::Hmm(args) => hmm::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
