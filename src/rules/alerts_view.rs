@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use alerts::{Alert, Event, Severity, Status};
+use alerts::{Alert, Chart, Event, Severity, Status};
 use dataflows::model::{Changes, Instruments};
 
 use super::episodes::Gates;
 use super::signals::{Line, Signal, signals, watchable};
-use super::thresholds::{self, Watch};
+use super::thresholds::{self, Spell, Watch};
 use super::{Rule, Rules};
 use crate::announce::{self, Rows};
 use crate::store::Quantum;
@@ -183,13 +183,7 @@ impl AlertsView {
         let watch = self.watches.entry((rule.name.clone(), line.clone())).or_default();
         let spells = watch.update(rule, changes, self.horizon_ms);
         let chart = spells.iter().any(|(spell, diff)| *diff > 0 && spell.ended.is_none()).then(|| watch.chart(rule));
-        let alert = |spell, chart| Alert {
-            event: thresholds::event(rule, line, spell, known_at),
-            rules: vec![rule.name.clone()],
-            labels: rule.labels.clone(),
-            chart,
-            is_correction: false,
-        };
+        let alert = |spell, chart| threshold_alert(rule, line, spell, chart, known_at);
         for (spell, _) in spells.iter().filter(|(_, diff)| *diff > 0) {
             let old = spells.iter().find(|(old, diff)| *diff < 0 && old.onset == spell.onset).map(|(old, _)| alert(*old, None));
             self.replace(old, Some(alert(*spell, chart.clone())), spell.onset, known_at, said);
@@ -201,21 +195,22 @@ impl AlertsView {
         }
     }
 
-    /// The rule is gone: what it said is over.
+    /// The rule is gone, or has become another of the same name. What it said is over, unless that one goes on with it.
     fn end_watches(&mut self, rule: &Rule, known_at: i64, said: &mut Said) {
+        let successor = self.rules.iter().find(|new| new.name == rule.name && new.is_threshold()).cloned();
         let lines: Vec<Line> = self.watches.keys().filter(|(name, _)| *name == rule.name).map(|(_, line)| line.clone()).collect();
         for line in lines {
             let Some(watch) = self.watches.remove(&(rule.name.clone(), line.clone())) else { continue };
+            let newest = self.latest.as_ref().and_then(|latest| latest.get(&line));
+            let goes_on =
+                newest.zip(successor.as_ref()).is_some_and(|(signal, rule)| thresholds::watched(rule, signal).is_some());
             for spell in watch.firing() {
-                let event = thresholds::event(rule, &line, spell, known_at);
-                let old = Alert {
-                    event,
-                    rules: vec![rule.name.clone()],
-                    labels: rule.labels.clone(),
-                    chart: None,
-                    is_correction: false,
-                };
-                self.replace(Some(old), None, spell.onset, known_at, said);
+                let old = threshold_alert(rule, &line, spell, None, known_at);
+                let now = successor.as_ref().filter(|_| goes_on).map(|rule| threshold_alert(rule, &line, spell, None, known_at));
+                if now.is_some() {
+                    self.watches.insert((rule.name.clone(), line.clone()), Watch::going_on(spell));
+                }
+                self.replace(Some(old), now, spell.onset, known_at, said);
             }
         }
     }
@@ -284,6 +279,11 @@ impl AlertsView {
             self.gates.forget(known_at, |id| open.contains_key(id));
         }
     }
+}
+
+fn threshold_alert(rule: &Rule, line: &Line, spell: Spell, chart: Option<Chart>, known_at: i64) -> Alert {
+    let event = thresholds::event(rule, line, spell, known_at);
+    Alert { event, rules: vec![rule.name.clone()], labels: rule.labels.clone(), chart, is_correction: false }
 }
 
 impl Said {

@@ -21,6 +21,8 @@ use crate::store::views;
 mod alerts_view;
 mod episodes;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod thresholds;
 
 pub use alerts_view::{AlertsView, Said};

@@ -129,6 +129,16 @@ impl Watch {
         said
     }
 
+    /// Another rule of the same name goes on with a spell that the old one began.
+    pub fn going_on(spell: Spell) -> Self {
+        let state = State::Firing { spell, extreme: spell.extreme };
+        Self {
+            values: BTreeMap::new(),
+            sealed: Machine { state, rest_until: None },
+            said: BTreeMap::from([(spell.onset, spell)]),
+        }
+    }
+
     /// Spells that go on.
     pub fn firing(&self) -> impl Iterator<Item = Spell> {
         self.said.values().copied().filter(|spell| spell.ended.is_none())
