@@ -36,7 +36,10 @@ pub fn doctor(disk: &dyn Disk, dir: &Path) -> Result<Report, Error> {
     disk.create_dir(dir).map_err(Error::io("create", dir))?;
     let free_bytes = disk.free_space(dir).map_err(Error::io("ask for the free space of", dir))?;
     if free_bytes < 2 * BULK_BYTES as u64 {
-        return Err(Error::Asked(format!("{} has {free_bytes} bytes free: 64 MiB are needed to measure anything", dir.display())));
+        return Err(Error::Asked(format!(
+            "{} has {free_bytes} bytes free: 64 MiB are needed to measure anything",
+            dir.display()
+        )));
     }
     let path = dir.join("doctor.probe");
     let measured = measure(disk, &path);

@@ -65,7 +65,9 @@ impl Snapshots {
     /// If the fingerprint is none, or the disk fails.
     pub fn begin(&self, up_to: Seq, fingerprint: &str) -> Result<NewSnapshot<'_>, Error> {
         if !is_fingerprint(fingerprint) {
-            return Err(Error::Asked(format!("{fingerprint:?} can't be a snapshot's fingerprint: up to 200 printable ASCII characters can")));
+            return Err(Error::Asked(format!(
+                "{fingerprint:?} can't be a snapshot's fingerprint: up to 200 printable ASCII characters can"
+            )));
         }
         let only = self.held.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         let of_record = ids(&self.names()?).into_iter().filter(|id| id.up_to == up_to).max();
@@ -84,7 +86,8 @@ impl Snapshots {
         ids.sort_unstable();
         for id in ids.into_iter().rev() {
             let checked = self.manifest(id)?.map_err(|why| (id.manifest(&self.dir), why)).and_then(|manifest| {
-                let bad = manifest.parts.iter().find_map(|part| Some((id.part(&self.dir, &part.name), self.check(id, part).err()?)));
+                let bad =
+                    manifest.parts.iter().find_map(|part| Some((id.part(&self.dir, &part.name), self.check(id, part).err()?)));
                 bad.map_or(Ok(manifest), Err)
             });
             match checked {
@@ -193,11 +196,7 @@ impl NewSnapshot<'_> {
 }
 
 /// Writes a file that is there whole or not at all. Answers with its length and checksum.
-fn write_whole(
-    disk: &dyn Disk,
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(u64, u32), Error> {
+fn write_whole(disk: &dyn Disk, path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(u64, u32), Error> {
     let new_path = with_new(path);
     let file = disk.create(&new_path).map_err(Error::io("create", &new_path))?;
     let mut out = PartWriter { file, buffer: Vec::with_capacity(PIECE_BYTES), bytes: 0, crc: 0 };

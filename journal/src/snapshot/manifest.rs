@@ -72,17 +72,21 @@ impl Manifest {
         let text = std::str::from_utf8(bytes).map_err(|_| BadManifest::Damaged("it is no text"))?;
         // The last line keeps its form in every version, so a flipped bit is not taken for a new version.
         let (body, crc) = text.rsplit_once("end ").ok_or_else(damaged("its last line is missing"))?;
-        let crc = crc.strip_suffix('\n').filter(|digits| digits.len() == 8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let crc =
+            crc.strip_suffix('\n').filter(|digits| digits.len() == 8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
         if crc != Some(crc32c::crc32c(body.as_bytes())) {
             return Err(BadManifest::Damaged("its checksum is wrong"));
         }
         let mut lines = body.lines();
-        let version = lines.next().and_then(|line| line.strip_prefix(TITLE)?.parse().ok()).ok_or_else(damaged("it has no title"))?;
+        let version =
+            lines.next().and_then(|line| line.strip_prefix(TITLE)?.parse().ok()).ok_or_else(damaged("it has no title"))?;
         if version != VERSION {
             return Err(BadManifest::Version(version));
         }
-        let up_to = lines.next().and_then(|line| line.strip_prefix("up_to ")?.parse().ok()).ok_or_else(damaged("it has no up_to"))?;
-        let fingerprint = lines.next().and_then(|line| line.strip_prefix("fingerprint ")).ok_or_else(damaged("it has no fingerprint"))?;
+        let up_to =
+            lines.next().and_then(|line| line.strip_prefix("up_to ")?.parse().ok()).ok_or_else(damaged("it has no up_to"))?;
+        let fingerprint =
+            lines.next().and_then(|line| line.strip_prefix("fingerprint ")).ok_or_else(damaged("it has no fingerprint"))?;
         let parts = lines.map(part).collect::<Option<_>>().ok_or_else(damaged("a part's line can't be read"))?;
         Ok(Self { up_to, fingerprint: fingerprint.to_owned(), parts })
     }

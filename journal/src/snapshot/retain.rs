@@ -68,7 +68,8 @@ impl Snapshots {
 
     fn seems_whole(&self, id: Id) -> Result<bool, Error> {
         let Ok(manifest) = self.manifest(id)? else { return Ok(false) };
-        let has_length = |part: &super::Part| self.disk.len(&id.part(&self.dir, &part.name)).is_ok_and(|bytes| bytes == part.bytes);
+        let has_length =
+            |part: &super::Part| self.disk.len(&id.part(&self.dir, &part.name)).is_ok_and(|bytes| bytes == part.bytes);
         Ok(manifest.parts.iter().all(has_length))
     }
 }
