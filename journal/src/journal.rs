@@ -123,7 +123,7 @@ impl Journal {
                 _ => {}
             }
             tail.bytes_dropped += bytes;
-            tail.dropped_at = Some((file.path.clone(), 0));
+            tail.dropped_at = (bytes > 0).then(|| (file.path.clone(), 0));
             headless.extend(segments.pop().map(|file| file.path));
         }
         if end.dropped_bytes > 0 {

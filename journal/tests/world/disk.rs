@@ -125,8 +125,17 @@ impl SimDisk {
             Keep::Torn(seed) => Some(Random(seed)),
         };
         let mut names = inner.durable_names.clone();
-        let kept = random.as_mut().map_or(0, |random| random.below(inner.renames.len() as u64 + 1) as usize);
-        inner.renames.drain(..).take(kept).for_each(|naming| naming.apply(&mut names));
+        let renames = std::mem::take(&mut inner.renames);
+        if let Some(random) = &mut random {
+            // Those before some moment, as journaling file systems do it, or any of them, which is all that is promised.
+            let (in_order, kept) = (random.below(2) == 0, random.below(renames.len() as u64 + 1) as usize);
+            let is_kept = |at: usize, random: &mut Random| if in_order { at < kept } else { random.below(2) == 0 };
+            for (at, naming) in renames.iter().enumerate() {
+                if is_kept(at, random) {
+                    naming.apply(&mut names);
+                }
+            }
+        }
         inner.names.clone_from(&names);
         inner.durable_names = names;
         for file in &mut inner.files {

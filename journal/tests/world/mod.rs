@@ -175,16 +175,6 @@ pub fn is_soak() -> bool {
     std::env::var_os("REGIMEFLOW_SOAK").is_some()
 }
 
-pub fn write_all(disk: &SimDisk, groups: &[&[&str]]) {
-    let mut writer = open(disk).unwrap().writer().unwrap();
-    for group in groups {
-        for payload in *group {
-            writer.append(1, 1, payload.as_bytes()).unwrap();
-        }
-        writer.sync().unwrap();
-    }
-}
-
 pub fn exists(disk: &SimDisk, path: &Path) -> bool {
     use journal::Disk;
     disk.len(path).is_ok()
