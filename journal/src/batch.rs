@@ -3,6 +3,9 @@
 use crate::format::{FRAME_HEADER_BYTES, FrameHeader, MARK, PAYLOAD_BYTES_MAX, SegmentHeader, frame_bytes, seal};
 use crate::{Refused, Seq};
 
+/// Kept for the next group.
+const SPARE_BYTES: usize = 1 << 20;
+
 /// Records of rising sequence numbers. A frame's checksum depends on where it comes to lie, so it is given by [`Batch::place`].
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -32,9 +35,10 @@ impl Batch {
         self.next
     }
 
-    /// Becomes empty, to be filled from record `first` on; keeps its memory.
+    /// Becomes empty, to be filled from record `first` on; keeps the memory that a usual group needs.
     pub fn restart(&mut self, first: Seq) {
         self.bytes.clear();
+        self.bytes.shrink_to(SPARE_BYTES);
         (self.first, self.next) = (first, first);
     }
 
@@ -72,8 +76,8 @@ impl Batch {
         let (mut at, mut count) = (from, 0);
         while at < self.bytes.len() {
             let end = at + frame_bytes(&self.bytes[at..]);
-            let fits = offset + (end - from) as u64 <= offset_max;
-            if !fits && !(takes_any && count == 0) {
+            let fits = offset + (end - from) as u64 <= offset_max || (takes_any && count == 0);
+            if !fits {
                 break;
             }
             seal(&mut self.bytes[at..end], segment.salt, offset + (at - from) as u64);

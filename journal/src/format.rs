@@ -9,6 +9,8 @@ pub const VERSION: u32 = 1;
 /// The largest payload of one record.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
+/// Nobody gets that far.
+const SEQ_MAX: Seq = 1 << 62;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 40;
 pub(crate) const FRAME_HEADER_BYTES: usize = 32;
 /// The kind of a frame that is no record: everything up to its sequence number was durable before it was written.
@@ -155,7 +157,8 @@ pub(crate) fn segment_first(name: &str) -> Option<Seq> {
     sequence(name.strip_prefix("journal-")?.strip_suffix(".log")?)
 }
 
-/// Twenty digits, so that names sort as numbers do.
+/// Twenty digits, so that names sort as numbers do. A name beyond all reason is somebody else's.
 pub(crate) fn sequence(digits: &str) -> Option<Seq> {
-    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    let is_number = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?.filter(|&seq| seq <= SEQ_MAX)
 }

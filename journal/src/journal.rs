@@ -32,7 +32,7 @@ pub enum OnDamage {
 pub struct Options {
     /// A segment that would grow beyond this is followed by another.
     pub segment_bytes: u64,
-    /// Records that wait for the disk take this much memory at most.
+    /// Records that wait for the disk have so many bytes at most (and take twice the memory, while buffers grow).
     pub buffer_bytes_max: usize,
     /// What is done about damage.
     pub on_damage: OnDamage,
@@ -139,6 +139,12 @@ impl Journal {
     #[must_use]
     pub fn tail(&self) -> &Tail {
         &self.tail
+    }
+
+    /// The first record that is still there; `None`: there is no segment.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Seq> {
+        self.segments.first().map(|segment| segment.first)
     }
 
     /// Its snapshots.

@@ -94,7 +94,7 @@ fn the_nth_call_of_the_thread_fails() {
             disk.fail_at(n, fault);
             for _ in 0..12 {
                 let seq = journal.append_within(1, 1, &[9; 90], LONG).unwrap();
-                if seq % 3 == 0 {
+                if seq.is_multiple_of(3) {
                     assert!(journal.wait_durable(seq, LONG), "{:?}", journal.health());
                     let power_failed = disk.fork();
                     power_failed.restart(Keep::Synced);

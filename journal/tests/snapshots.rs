@@ -34,7 +34,9 @@ fn write(snapshots: &journal::Snapshots, up_to: Seq, state: &[u8]) {
     new.commit().unwrap();
 }
 
-fn newest(journal: &Journal) -> (Option<(Seq, String)>, Vec<(PathBuf, String)>) {
+type Damaged = Vec<(PathBuf, String)>;
+
+fn newest(journal: &Journal) -> (Option<(Seq, String)>, Damaged) {
     let Found { snapshot, damaged } = journal.snapshots().newest_good().unwrap();
     let read = snapshot.map(|snapshot| {
         let state = io::read_to_string(snapshot.open("state").unwrap().unwrap()).unwrap();

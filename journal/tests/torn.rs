@@ -358,6 +358,59 @@ fn empty_and_half_written_last_segments() {
 }
 
 #[test]
+fn reading_from_anywhere() {
+    let disk = segments();
+    let journal = open(&disk).unwrap();
+    assert_eq!(journal.oldest(), Some(1));
+    for from in 0..=9 {
+        let read: Vec<_> = payloads(&journal, from).unwrap().into_keys().collect();
+        assert_eq!(read, (from.max(1)..=8).collect::<Vec<_>>());
+    }
+    assert!(payloads(&journal, 1_000).unwrap().is_empty());
+}
+
+/// The last segment's own header: stops; or, when skipping is allowed, puts the file aside and goes on behind the records before it.
+#[test]
+fn a_damaged_header_of_the_last_segment() {
+    let good = segments();
+    let bytes = good.bytes(&segment(7));
+    for bit in 0..HEADER * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let disk = good.fork();
+        disk.put(&segment(7), &flipped);
+        assert!(matches!(open(&disk).err(), Some(Error::Damaged { offset: 0, seq: 7, .. })), "bit {bit}");
+        let journal = open_with(&disk, OnDamage::Skip, 1 << 20).unwrap();
+        assert_eq!((journal.tail().last, journal.tail().bytes_dropped), (6, bytes.len() as u64));
+        let mut writer = journal.writer().unwrap();
+        assert_eq!(writer.append(1, 1, b"seven").unwrap(), 7);
+        writer.close().unwrap();
+        assert_eq!(disk.bytes(&segment(7).with_extension("damaged")), flipped, "somebody may want to look at it");
+        assert_eq!(payloads(&open(&disk).unwrap(), 1).unwrap().len(), 7);
+    }
+    let mut zeroed = bytes;
+    zeroed.fill(0);
+    good.put(&segment(7), &zeroed);
+    assert!(matches!(open(&good).err(), Some(Error::Damaged { offset: 0, .. })), "no crash leaves that");
+}
+
+/// Numbers that no journal reaches, in names.
+#[test]
+fn names_beyond_reason_are_not_ours() {
+    let disk = segments();
+    for name in [
+        "journal-18446744073709551615.log",
+        "snapshot-18446744073709551615-0001.manifest",
+        "journal-7.log",
+        "journal-.log",
+        "notes",
+    ] {
+        disk.put(&dir().join(name), b"anything");
+    }
+    assert_eq!(payloads(&open(&disk).unwrap(), 1).unwrap().len(), 8);
+}
+
+#[test]
 fn a_version_to_come_is_refused_by_name() {
     let disk = segments();
     for first in [3, 7] {
