@@ -59,6 +59,10 @@ fn the_newest_is_taken_and_survives_a_power_failure() {
     assert_eq!(newest(&journal), (Some((4, "state at 4".into())), vec![]));
     assert_eq!(payloads(&journal, 5).unwrap().len(), 2);
     assert_eq!(newest(&open(&SimDisk::default()).unwrap()), (None, vec![]));
+    // Nothing else was made durable since.
+    let disk = with_snapshots(4, &[2, 4]);
+    disk.restart(Keep::Synced);
+    assert_eq!(newest(&open(&disk).unwrap()), (Some((4, "state at 4".into())), vec![]));
 }
 
 #[test]
@@ -156,6 +160,8 @@ fn forgetting() {
         let removed = journal.snapshots().retain(keep).unwrap();
         assert_eq!(removed.snapshots.len(), snapshots.len() - kept.len());
         let names = disk.list(&dir()).unwrap();
+        let of_snapshots = names.iter().filter(|name| name.starts_with("snapshot-")).count();
+        assert_eq!(of_snapshots, 3 * kept.len(), "a manifest and two parts each: {names:?}");
         let oldest = names.iter().filter(|name| name.ends_with(".log")).min().unwrap();
         assert_eq!(dir().join(oldest), segment(oldest_segment), "{snapshots:?} {keep}");
         drop(journal);
