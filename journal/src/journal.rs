@@ -153,11 +153,10 @@ impl Journal {
         Snapshots::new(Arc::clone(&self.disk), self.dir.clone(), Arc::clone(&self.held))
     }
 
-    /// The records from `from` on: 1 for all, a snapshot's last record + 1 for those after it.
-    ///
-    /// # Errors
-    /// None yet: damaged and missing records are reported where they should have been read.
-    pub fn records(&self, from: Seq) -> Result<Records, Error> {
+    /// The records from `from` on: 1 for all, a snapshot's last record + 1 for those after it. What is damaged or missing is told where
+    /// it should have been read.
+    #[must_use]
+    pub fn records(&self, from: Seq) -> Records {
         let end = self.end.last.max(self.floor);
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
         Records::new(disk, dir, self.options.on_damage, &self.segments, from.max(1), self.end.last, end)
@@ -177,7 +176,7 @@ impl Journal {
         // A snapshot that is ahead of the records holds what they held.
         let is_ahead = self.floor > self.end.last;
         let durable = if is_ahead { self.floor } else { self.end.durable.min(self.end.last) };
-        let mut records = (!is_ahead).then(|| self.records(durable + 1)).transpose()?;
+        let mut records = (!is_ahead).then(|| self.records(durable + 1));
         let options = self.options;
         let write_rest = |segment: &mut crate::writer::NewSegment<'_>| {
             let mut batch = Batch::starting_at(durable + 1);

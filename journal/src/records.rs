@@ -67,11 +67,11 @@ impl Records {
         from: Seq,
         last: Seq,
         end: Seq,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let ends = segments.iter().skip(1).map(|next| next.first - 1).chain([last]);
         let wanted_segments: VecDeque<_> = segments.iter().cloned().zip(ends).filter(|(_, last)| *last >= from).collect();
         let wanted = wanted_segments.front().map_or(from, |(first, _)| first.first.min(from));
-        Ok(Self {
+        Self {
             disk,
             dir,
             on_damage,
@@ -84,7 +84,7 @@ impl Records {
             here: None,
             passed: None,
             skipped: Vec::new(),
-        })
+        }
     }
 
     /// The next record; `None` after the last.

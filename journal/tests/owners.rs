@@ -101,7 +101,7 @@ fn what_a_killed_process_acknowledged_is_there() {
         }
         other.kill();
         let journal = open(dir.path()).unwrap();
-        let mut records = journal.records(1).unwrap();
+        let mut records = journal.records(1);
         let mut seq = 0;
         while let Some(record) = records.read().unwrap() {
             seq += 1;
@@ -111,6 +111,41 @@ fn what_a_killed_process_acknowledged_is_there() {
         assert!(seq >= acknowledged && acknowledged > before, "life {life}: {seq} of {acknowledged}");
         before = seq;
     }
+}
+
+/// Snapshots and forgetting, as on the disk of the other tests.
+#[test]
+fn a_snapshot_on_the_machines_own_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path()).unwrap();
+    let snapshots = journal.snapshots();
+    let mut writer = journal.writer().unwrap();
+    for seq in 1..=1_000 {
+        writer.append(seq * 10, 3, &payload(seq)).unwrap();
+        if seq % 50 == 0 {
+            writer.sync().unwrap();
+        }
+        if seq % 100 == 0 {
+            let mut new = snapshots.begin(seq, "any").unwrap();
+            new.part("state", |out| (0..300_000u32).try_for_each(|at| out.write_all(&at.to_le_bytes()))).unwrap();
+            new.commit().unwrap();
+            snapshots.retain(2).unwrap();
+        }
+    }
+    drop((snapshots, writer));
+    let journal = open(dir.path()).unwrap();
+    let snapshot = journal.snapshots().newest_good().unwrap().snapshot.unwrap();
+    assert_eq!((snapshot.manifest.up_to, snapshot.manifest.parts[0].bytes), (1_000, 1_200_000));
+    let mut state = Vec::new();
+    std::io::Read::read_to_end(&mut snapshot.open("state").unwrap().unwrap(), &mut state).unwrap();
+    assert!(state.chunks(4).zip(0u32..).all(|(bytes, at)| bytes == at.to_le_bytes()));
+    let oldest = journal.oldest().unwrap();
+    assert!(oldest > 1 && oldest <= 901, "{oldest}: the snapshot before can be used, too");
+    let mut records = journal.records(901);
+    for seq in 901..=1_000 {
+        assert_eq!(records.read().unwrap().unwrap().payload, payload(seq));
+    }
+    assert!(records.read().unwrap().is_none());
 }
 
 #[test]
