@@ -184,7 +184,9 @@ impl Journal {
                 && let Some(record) = records.read()?
             {
                 let taken = batch.push(record.known_at, record.kind, record.payload, 0, usize::MAX);
-                taken.map_err(|refused| Error::Asked(refused.to_string()))?; // it was a record before
+                if taken != Ok(record.seq) {
+                    return Err(Error::Asked(format!("record {} can't be written again: {taken:?}", record.seq))); // a hole: a defect of `survey`
+                }
                 if batch.len_bytes() >= REST_BYTES {
                     segment.write(&mut batch)?;
                 }

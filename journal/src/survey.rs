@@ -68,7 +68,8 @@ pub(crate) fn survey(
                 }
                 let records = Some((wanted, next.seq - 1));
                 end.skipped.push(Skipped { path: file.path.clone(), offset, bytes: place - offset, records });
-                end.last = next.seq - 1;
+                // A mark spoke for the records before the hole; who writes the end again begins behind it.
+                (end.last, end.durable) = (next.seq - 1, next.seq - 1);
                 reader = reopen(disk, file, place)?;
             }
             _ => {
