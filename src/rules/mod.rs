@@ -50,7 +50,7 @@ pub struct Rule {
     pub event_types: Vec<EventType>,
     /// A view whose rows are watched: `funding`.
     pub view: Option<String>,
-    /// A number of the view: `funding_z_score`. Of episodes: a number of `data` that is compared once.
+    /// A number of the view: `z_30d`. Of episodes: a number of `data` that is compared once.
     pub column: Option<String>,
     /// Where it fires: `above`, `below` or `outside` (further from zero than) `fire`.
     pub comparison: Comparison,
@@ -277,6 +277,11 @@ fn check(rule: &Rule, key: &str, places: &mut Places) {
                 format!("names no column of {view}"),
                 "add `column = \"…\"`, a number of that view",
             );
+        }
+        let columns = signals::columns(view);
+        if let Some(column) = rule.column.as_deref().filter(|column| !columns.is_empty() && !columns.contains(column)) {
+            let message = format!("{column:?} is no number of {view}");
+            places.error(&format!("{key}.column"), message, &suggestion(column, &columns));
         }
         if rule.fire.is_none() {
             places.error(&format!("{key}.view"), "says not where it fires".into(), "add `fire = …`");
