@@ -86,7 +86,7 @@ fn show(file: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn to_json(problem: &Problem) -> serde_json::Value {
+pub(super) fn to_json(problem: &Problem) -> serde_json::Value {
     let Problem { file, line, column, key, message, hint, warning } = problem;
     let level = if *warning { "warning" } else { "error" };
     serde_json::json!({

@@ -1,5 +1,6 @@
 //! The commands, one file each. Results go to stdout, talk to stderr, exit codes are those of sysexits.
 
+pub mod alerts;
 pub mod bench;
 pub mod config;
 pub mod demo;
@@ -16,6 +17,7 @@ mod report;
 pub mod run;
 pub mod simulate;
 pub mod store_args;
+mod time;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +77,9 @@ enum Command {
     /// Hidden Markov models: train, evaluate, version.
     #[command(subcommand)]
     Model(model::Command),
+    /// What is told to people: check it, test channels, see what fires and what became of notices, silence, acknowledge, send again.
+    #[command(subcommand)]
+    Alerts(alerts::Command),
     /// The program's own speed, beside the parse-only rate of the same run.
     Bench(bench::BenchArgs),
     /// Check, show or describe the configuration.
@@ -104,6 +109,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dump(args) => dump::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Model(command) => model::run(command).await,
+        Command::Alerts(command) => alerts::run(command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Config(args) => args.run(),
         Command::Completions { shell } => {

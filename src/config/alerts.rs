@@ -110,6 +110,21 @@ pub enum ChannelKind {
     Stdout,
 }
 
+impl ChannelKind {
+    /// As files write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Discord => "discord",
+            Self::Slack => "slack",
+            Self::Telegram => "telegram",
+            Self::Email => "email",
+            Self::Stdout => "stdout",
+        }
+    }
+}
+
 /// How a webhook's body is written: the event as it is, or in a CloudEvents 1.0 envelope.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -326,7 +341,7 @@ impl Channel {
             ("to", !self.to.is_empty(), kind == ChannelKind::Email),
         ] {
             if is_set && !fits {
-                let kind = serde_json::to_value(kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
+                let kind = kind.as_str();
                 places.error(
                     &format!("{key}.{field}"),
                     format!("a channel of kind {kind} has none"),

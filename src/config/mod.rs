@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alerts::{Alerts, BodyFormat, Channel, ChannelKind, Heartbeat, MailTls};
 pub use correlation::{Correlation, CorrelationBreaks, CorrelationWindow, LeadLag};
-pub use problem::{ConfigErrors, Problem};
+pub use problem::{ConfigErrors, Problem, nearest};
 pub use regimes::Regimes;
 pub use timeframe::Timeframe;
 pub use training::{CovarianceShape, EmissionsKind, Training};

@@ -34,39 +34,73 @@ pub struct Plan {
     pub limits: Limits,
 }
 
+/// A way to a receiver.
+pub struct Way {
+    /// The channel's name.
+    pub name: String,
+    /// What it speaks.
+    pub kind: &'static str,
+    /// Where it is set: `alerts.channels`, `webhooks`, or the environment variable.
+    pub from: &'static str,
+    /// The channel with a text that changes with the receiver's address; or why it can't be had.
+    pub made: anyhow::Result<(Arc<dyn Channel>, String)>,
+    /// The route that it has of its own.
+    own: Option<Route>,
+}
+
 /// Makes channels and policy of the configuration and of the environment's `WEBHOOKS_…`. The process must have installed a TLS provider.
 ///
 /// # Errors
 /// If a secret can't be read, an address may not be posted to, or a channel can't be made.
 pub fn plan(config: &Config) -> anyhow::Result<Plan> {
+    let ways = ways(config)?;
+    let policy = policy_of(config, &ways);
+    let channels = ways.into_iter().map(|way| way.made).collect::<anyhow::Result<_>>()?;
+    Ok(Plan { setup: Setup { channels, policy }, limits: limits(&config.alerts) })
+}
+
+/// All ways to receivers, those that can't be had too.
+///
+/// # Errors
+/// If `allow_addresses`, the environment's too, are no addresses.
+pub fn ways(config: &Config) -> anyhow::Result<Vec<Way>> {
     let short = environment::from_process();
     let http = HttpSender::new(Guard::new(&allowed(config))?, ATTEMPT_MAX)?;
-    let mut channels: Vec<(Arc<dyn Channel>, String)> = Vec::new();
-    let mut own_routes = Vec::new();
+    let mut ways = Vec::new();
     for channel in &config.alerts.channels {
-        let (made, fingerprint) = make(channel, &http).with_context(|| format!("setting up the channel {:?}", channel.name))?;
-        channels.push((Arc::from(made), fingerprint));
+        let made = make(channel, &http).map(|(made, fingerprint)| (Arc::from(made), fingerprint));
+        let made = made.with_context(|| format!("setting up the channel {:?}", channel.name));
+        ways.push(Way { name: channel.name.clone(), kind: channel.kind.as_str(), from: "alerts.channels", made, own: None });
     }
     for hook in &config.webhooks {
-        let url = SecretText::literal(&hook.url)?;
-        let made = Webhook::new(
-            &hook.name,
-            &url,
-            secrets(hook.secret_file.as_deref(), hook.secret_env.as_deref())?,
-            webhook::Format::Standard,
-            http.clone(),
-        )?;
-        channels.push((Arc::new(made), fingerprint(&[url.expose()])));
+        let made = webhook(hook, &http).with_context(|| format!("setting up the webhook {:?}", hook.name));
         let event_types = hook.event_types.iter().filter_map(|name| EventType::from_name(name)).collect();
-        own_routes.push(route(&hook.name, &[hook.name.clone()], event_types));
+        let own = Some(route(&hook.name, &[hook.name.clone()], event_types));
+        ways.push(Way { name: hook.name.clone(), kind: "webhook", from: "webhooks", made, own });
     }
     for hook in short.hooks {
-        let made = alerts::channels::from_url(&hook.name, &hook.url, Vec::new(), http.clone())
-            .with_context(|| format!("setting up the channel of {}", hook.variable))?;
-        channels.push((Arc::from(made), fingerprint(&[hook.url.expose()])));
-        own_routes.push(route(&hook.name, &[hook.name.clone()], hook.event_types));
+        let fingerprint = fingerprint(&[hook.url.expose()]);
+        let made = alerts::channels::from_url(&hook.name, &hook.url, Vec::new(), http.clone());
+        let kind = made.as_ref().map_or("webhook", |made| made.kind());
+        let made = made.map(|made| (Arc::from(made), fingerprint));
+        let made = made.with_context(|| format!("setting up the channel of {}", hook.variable));
+        let own = Some(route(&hook.name, std::slice::from_ref(&hook.name), hook.event_types));
+        ways.push(Way { name: hook.name, kind, from: hook.variable, made, own });
     }
-    Ok(Plan { setup: Setup { channels, policy: policy(config, own_routes) }, limits: limits(&config.alerts) })
+    Ok(ways)
+}
+
+fn webhook(hook: &config::Webhook, http: &HttpSender) -> anyhow::Result<(Arc<dyn Channel>, String)> {
+    let url = SecretText::literal(&hook.url)?;
+    let secrets = secrets(hook.secret_file.as_deref(), hook.secret_env.as_deref())?;
+    let made = Webhook::new(&hook.name, &url, secrets, webhook::Format::Standard, http.clone())?;
+    Ok((Arc::new(made), fingerprint(&[url.expose()])))
+}
+
+/// Who is told what and when: what is written, and what follows from webhooks and the environment.
+#[must_use]
+pub fn policy_of(config: &Config, ways: &[Way]) -> PolicyConfig {
+    policy(config, ways.iter().filter_map(|way| way.own.clone()).collect())
 }
 
 /// Addresses in the own network that may be posted to.

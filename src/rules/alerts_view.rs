@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use alerts::{Alert, Chart, Event, Severity, Status};
+use alerts::{Alert, Chart, Event, Status};
 use dataflows::model::{Changes, Instruments};
 
 use super::episodes::Gates;
@@ -225,13 +225,8 @@ impl AlertsView {
 
     /// The alert that an episode is by these rules, as far as is decided.
     fn alert(&self, rules: &[Rule], event: &Event) -> Option<Alert> {
-        let mut asking: Vec<&Rule> =
-            rules.iter().filter(|rule| rule.asks_for(event) && self.gates.has_admitted(rule, event)).collect();
-        asking.sort_by(|a, b| a.name.cmp(&b.name));
-        let severity: Severity = asking.iter().map(|rule| rule.severity.unwrap_or(event.severity)).max()?;
-        let labels = asking.iter().flat_map(|rule| rule.labels.clone()).collect();
-        let rules = asking.iter().map(|rule| rule.name.clone()).collect();
-        Some(Alert { event: Event { severity, ..event.clone() }, rules, labels, chart: None, is_correction: false })
+        let asking = rules.iter().filter(|rule| rule.asks_for(event) && self.gates.has_admitted(rule, event));
+        super::explain::alert(asking, event)
     }
 
     /// An alert's row becomes another, or begins, or is taken back; what is new in that is told.

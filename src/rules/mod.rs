@@ -20,12 +20,14 @@ use crate::store::views;
 
 mod alerts_view;
 mod episodes;
+mod explain;
 mod signals;
 #[cfg(test)]
 mod tests;
 mod thresholds;
 
 pub use alerts_view::{AlertsView, Said};
+pub use explain::Mismatch;
 
 /// Most rules in all files together.
 const RULES_MAX: usize = 1_000;
@@ -50,7 +52,7 @@ pub struct Rule {
     pub event_types: Vec<EventType>,
     /// A view whose rows are watched: `funding`.
     pub view: Option<String>,
-    /// A number of the view: `funding_z_score`. Of episodes: a number of `data` that is compared once.
+    /// A number of the view: `z_30d`. Of episodes: a number of `data` that is compared once.
     pub column: Option<String>,
     /// Where it fires: `above`, `below` or `outside` (further from zero than) `fire`.
     pub comparison: Comparison,
@@ -121,20 +123,16 @@ impl Rule {
     }
 
     fn speaks_of(&self, symbol: &str, venue: &str) -> bool {
-        let any = |globs: &[String], text: &str| globs.is_empty() || globs.iter().any(|glob| glob_matches(glob, text));
-        any(&self.symbols, symbol) && any(&self.venues, venue)
+        self.speaks_of_symbol(symbol) && any(&self.venues, venue)
+    }
+
+    fn speaks_of_symbol(&self, symbol: &str) -> bool {
+        any(&self.symbols, symbol)
     }
 
     /// Whether it asks for an episode, hold and cooldown aside.
     fn asks_for(&self, event: &Event) -> bool {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let number = || self.column.as_ref().and_then(|column| event.data.get(column)).and_then(Value::as_f64);
-        !self.is_threshold()
-            && (self.event_types.is_empty() || self.event_types.contains(&event.event_type))
-            && self.severity_min.is_none_or(|least| event.severity >= least)
-            && self.speaks_of(&event.symbol, &event.venue)
-            && self.only.iter().all(|(name, value)| event.data.get(name).is_some_and(|is| text(is) == *value))
-            && self.fire.is_none_or(|fire| number().is_some_and(|value| self.comparison.is_beyond(value, fire)))
+        self.mismatch(event).is_none()
     }
 
     fn hold_ms(&self) -> i64 {
@@ -144,6 +142,10 @@ impl Rule {
     fn cooldown_ms(&self) -> i64 {
         crate::config::integer(self.cooldown_s.saturating_mul(1_000))
     }
+}
+
+fn any(globs: &[String], text: &str) -> bool {
+    globs.is_empty() || globs.iter().any(|glob| glob_matches(glob, text))
 }
 
 /// The set of rules.
@@ -277,6 +279,11 @@ fn check(rule: &Rule, key: &str, places: &mut Places) {
                 format!("names no column of {view}"),
                 "add `column = \"…\"`, a number of that view",
             );
+        }
+        let columns = signals::columns(view);
+        if let Some(column) = rule.column.as_deref().filter(|column| !columns.is_empty() && !columns.contains(column)) {
+            let message = format!("{column:?} is no number of {view}");
+            places.error(&format!("{key}.column"), message, &suggestion(column, &columns));
         }
         if rule.fire.is_none() {
             places.error(&format!("{key}.view"), "says not where it fires".into(), "add `fire = …`");

@@ -30,6 +30,22 @@ pub(super) fn watchable() -> impl Iterator<Item = &'static str> {
     views::VIEWS.iter().filter(has_ts).map(|view| view.name).filter(|name| !NOT_WATCHABLE.contains(name))
 }
 
+/// What a rule can compare of a view: its columns but for those that say whose and when. Empty: there is no such view.
+pub(super) fn columns(view: &str) -> Vec<&'static str> {
+    macro_rules! names {
+        ($($view:ident: $kind:ident($row:ty),)*) => {
+            match view {
+                $(stringify!($view) => <<$row as Stored>::Stored as clickhouse::Row>::COLUMN_NAMES,)*
+                _ => &[],
+            }
+        };
+    }
+    let names: &'static [&'static str] = dataflows::for_each_view!(names);
+    let key = views::named(view).map_or(&[][..], |view| view.key);
+    let is_figure = |name: &&str| !key.contains(name) && !matches!(*name, "ts" | "known_at" | "diff");
+    names.iter().copied().filter(is_figure).collect()
+}
+
 /// A row as rules see it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Signal {

@@ -15,6 +15,8 @@ pub struct Filter {
     pub channel: Option<String>,
     /// In this state: `waiting`, `late`, `bundled`, `delivered`, `failed`.
     pub state: Option<String>,
+    /// Those whose id, or whose only alert's id, begins with this.
+    pub id: Option<String>,
     /// Decided at or after this, UTC ms.
     pub since_ms: i64,
     /// At most so many, newest first.
@@ -55,12 +57,13 @@ pub struct Entry {
 pub fn history(path: &Path, filter: &Filter) -> Result<Vec<Entry>, OutboxError> {
     const SQL: &str = "SELECT n.id, n.channel, n.kind, n.state, d.id, n.attempts, n.http_status, n.reason, n.decided_at, n.finished_at, n.body
         FROM notices AS n LEFT JOIN notices AS d ON d.seq = n.bundle
-        WHERE (?1 IS NULL OR n.channel = ?1) AND (?2 IS NULL OR n.state = ?2) AND n.decided_at >= ?3 ORDER BY n.seq DESC LIMIT ?4";
+        WHERE (?1 IS NULL OR n.channel = ?1) AND (?2 IS NULL OR n.state = ?2) AND n.decided_at >= ?3
+        AND (?5 IS NULL OR substr(n.id, 1, length(?5)) = ?5 OR substr(n.subject, 1, length(?5)) = ?5) ORDER BY n.seq DESC LIMIT ?4";
     let Some(db) = schema::open_to_read(path)? else { return Ok(Vec::new()) };
     let what = failed("read the history");
     let mut statement = db.prepare(SQL).map_err(&what)?;
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![filter.channel, filter.state, filter.since_ms, limit], |row| {
+    let rows = statement.query_map(params![filter.channel, filter.state, filter.since_ms, limit, filter.id], |row| {
         let entry = Entry {
             id: row.get(0)?,
             channel: row.get(1)?,

@@ -23,12 +23,14 @@ use crate::pace::Pacer;
 
 mod finish;
 mod history;
+mod look;
 mod orders;
 mod schema;
 mod take;
 
 pub use finish::{Attempt, AttemptResult};
 pub use history::{Entry, Filter, history};
+pub use look::{ChannelState, Look, is_open, is_order_waiting, look};
 pub use orders::{Order, leave_order};
 
 /// The outbox's bounds.

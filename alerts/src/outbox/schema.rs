@@ -65,6 +65,10 @@ pub(super) fn open_to_read(path: &Path) -> Result<Option<Connection>, OutboxErro
     let db =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(fail)?;
     db.busy_timeout(BUSY).map_err(fail)?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+    if version > VERSION {
+        return Err(OutboxError::Version { path: path.display().to_string(), version, known: VERSION });
+    }
     Ok(Some(db))
 }
 
