@@ -209,7 +209,7 @@ impl Work {
     fn pause(&self, until: Option<Instant>) -> Duration {
         let now = (self.clock)();
         let due = [self.policy.next_due(), self.outbox.next_due(now).unwrap_or(Some(now))].into_iter().flatten().min();
-        let due = due.map(|due| Duration::from_millis(u64::try_from(due - now).unwrap_or(0)));
+        let due = due.map(|due| Duration::from_millis(u64::try_from(due.saturating_sub(now)).unwrap_or(0)));
         let end = until.map(|until| until.saturating_duration_since(Instant::now()));
         [Some(LOOK_EVERY), due, end].into_iter().flatten().min().unwrap_or(LOOK_EVERY)
     }
