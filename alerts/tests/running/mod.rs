@@ -83,7 +83,8 @@ pub fn everything(channels: Vec<Arc<dyn Channel>>) -> Setup {
 /// What a desk reported.
 #[derive(Clone, Default)]
 pub struct Reported {
-    pub attempts: Arc<Mutex<Vec<Attempt>>>,
+    /// With the time at which it was reported.
+    pub attempts: Arc<Mutex<Vec<(i64, Attempt)>>>,
     pub problems: Arc<Mutex<Vec<String>>>,
 }
 
@@ -91,7 +92,7 @@ impl Reported {
     fn reports(&self) -> Reports {
         let (attempts, problems) = (Arc::clone(&self.attempts), Arc::clone(&self.problems));
         Reports {
-            attempt: Box::new(move |attempt| attempts.lock().unwrap().push(attempt)),
+            attempt: Box::new(move |attempt| attempts.lock().unwrap().push((now_ms(), attempt))),
             problem: Box::new(move |problem| problems.lock().unwrap().push(problem)),
         }
     }
