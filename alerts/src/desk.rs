@@ -20,7 +20,7 @@ use crate::outbox::{Attempt, Limits, Line, Order, Outbox, OutboxError};
 use crate::policy::{AckTarget, Policy, PolicyConfig, Silence, StateKey};
 
 /// Orders of other processes are looked for so often.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// So many inputs wait; then callers do.
 const INBOX_MAX: usize = 1_024;
 /// So many inputs are taken in one round.
@@ -87,12 +87,11 @@ impl Desk {
     ) -> Result<Self, DeskError> {
         let (inbox, input) = sync_channel(INBOX_MAX);
         let mut work = Work {
-            outbox: Outbox::open(&path, lines(&setup.channels), limits.clone())?,
+            outbox: Outbox::open(&path, lines(&setup.channels), limits)?,
             policy: Policy::new(PolicyConfig::default()).map_err(|e| DeskError::Policy(e.to_string()))?,
             channels: setup.channels.iter().map(|(channel, _)| (channel.name().to_owned(), Arc::clone(channel))).collect(),
             setup,
             path,
-            limits,
             clock,
             runtime,
             reports,
@@ -100,6 +99,7 @@ impl Desk {
             under_way: 0,
             seen: -1,
             looked: None,
+            is_stale: false,
             dropped: 0,
         };
         work.policy = work.restored()?;
@@ -150,7 +150,6 @@ struct Work {
     channels: BTreeMap<String, Arc<dyn Channel>>,
     setup: Setup,
     path: PathBuf,
-    limits: Limits,
     clock: Clock,
     runtime: Handle,
     reports: Reports,
@@ -160,6 +159,8 @@ struct Work {
     /// The file as it was when orders were last looked for.
     seen: i64,
     looked: Option<Instant>,
+    /// The policy has decided what is on no disk: it must be read again before anything else is done.
+    is_stale: bool,
     dropped: u64,
 }
 
@@ -193,7 +194,6 @@ impl Work {
                 Err(e) => {
                     (self.reports.problem)(format!("{e}; nothing is sent or acknowledged until it works again"));
                     std::thread::sleep(AGAIN_AFTER);
-                    self.reopen();
                 }
             }
             if let Some(until) = until {
@@ -217,6 +217,9 @@ impl Work {
     /// One transaction. On an error nothing of it counts.
     fn round(&mut self, input: &[Input], now: i64) -> Result<Round, OutboxError> {
         let mut round = Round::default();
+        if self.is_stale {
+            self.reopen()?;
+        }
         let orders = self.look_for_orders()?;
         if input.is_empty() && !orders && self.policy.next_due().is_none_or(|due| due > now) {
             let is_due = self.outbox.next_due(now)?.is_some_and(|due| due <= now);
@@ -228,6 +231,7 @@ impl Work {
         let done = self.work(input, orders, now, &mut round).and_then(|()| self.outbox.commit());
         if let Err(e) = done {
             self.outbox.roll_back();
+            self.is_stale = true;
             return Err(e);
         }
         Ok(round)
@@ -318,7 +322,7 @@ impl Work {
         });
         if let Err(e) = kept {
             self.outbox.roll_back();
-            self.reopen();
+            self.is_stale = true;
             return Err(e.to_string());
         }
         Ok(())
@@ -365,16 +369,15 @@ impl Work {
     }
 
     /// Back to what the file says: what was decided in memory only is decided again.
-    fn reopen(&mut self) {
-        let opened = Outbox::open(&self.path, lines(&self.setup.channels), self.limits.clone()).map_err(DeskError::from);
-        let restored = opened.and_then(|outbox| {
-            self.outbox = outbox;
-            self.restored()
-        });
-        match restored {
-            Ok(policy) => self.policy = policy,
-            Err(e) => (self.reports.problem)(e.to_string()),
-        }
+    fn reopen(&mut self) -> Result<(), OutboxError> {
+        self.outbox.reconnect(&self.path)?;
+        self.policy = self.restored().map_err(|e| match e {
+            DeskError::Outbox(e) => e,
+            e => OutboxError::Content { what: "policy's state", reason: e.to_string() },
+        })?;
+        // The orders that were seen were not obeyed; another connection counts changes from another beginning.
+        (self.is_stale, self.seen, self.looked) = (false, -1, None);
+        Ok(())
     }
 }
 

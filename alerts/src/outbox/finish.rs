@@ -66,10 +66,10 @@ impl Outbox {
     /// # Errors
     /// If the file can't be read or written.
     pub fn finish(&mut self, name: &str, seq: i64, outcome: &Outcome, now_ms: i64) -> Result<Option<Attempt>, OutboxError> {
-        let Some(channel) = self.lines.get_mut(name) else { return Ok(None) };
-        let Some(sent_at_ms) = channel.in_flight.remove(&seq) else { return Ok(None) };
-        let kind = channel.line.kind;
-        if let Some(pause) = outcome.pause {
+        let in_flight = self.lines.get_mut(name).map(|channel| &mut channel.in_flight).or_else(|| self.leaving.get_mut(name));
+        let Some(sent_at_ms) = in_flight.and_then(|in_flight| in_flight.remove(&seq)) else { return Ok(None) };
+        let kind = self.lines.get(name).map(|channel| channel.line.kind);
+        if let (Some(pause), Some(kind)) = (outcome.pause, kind) {
             let until = now_ms + i64::try_from(pause.length.as_millis()).unwrap_or(PAUSE_MAX).min(PAUSE_MAX);
             let meant =
                 self.lines.values_mut().filter(|other| other.line.name == name || (pause.is_for_kind && other.line.kind == kind));

@@ -100,11 +100,16 @@ pub(super) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> OutboxEr
 pub struct Outbox {
     db: Connection,
     lines: BTreeMap<String, Channel>,
+    /// What is still under way in channels that were taken out.
+    leaving: BTreeMap<String, BTreeMap<i64, i64>>,
     limits: Limits,
     cleaned_at: i64,
+    /// The channels as they were when the transaction began.
+    before: Option<BTreeMap<String, Channel>>,
 }
 
 /// A channel at work.
+#[derive(Clone)]
 struct Channel {
     line: Line,
     pacer: Pacer,
@@ -147,9 +152,19 @@ impl Outbox {
     /// If the file can't be opened, is damaged or comes from a later version.
     pub fn open(path: &Path, lines: Vec<Line>, limits: Limits) -> Result<Self, OutboxError> {
         let db = schema::open(path)?;
-        let mut outbox = Self { db, lines: BTreeMap::new(), limits, cleaned_at: i64::MIN };
+        let (lines_now, leaving) = (BTreeMap::new(), BTreeMap::new());
+        let mut outbox = Self { db, lines: lines_now, leaving, limits, cleaned_at: i64::MIN, before: None };
         outbox.set_lines(lines)?;
         Ok(outbox)
+    }
+
+    /// Opens the file anew after an error. What is under way, and each channel's pace, stay as they are.
+    ///
+    /// # Errors
+    /// If the file can't be opened; nothing has changed then.
+    pub fn reconnect(&mut self, path: &Path) -> Result<(), OutboxError> {
+        self.db = schema::open(path)?;
+        Ok(())
     }
 
     /// Takes another set of channels. Those that stay keep their pace and their state.
@@ -166,7 +181,8 @@ impl Outbox {
                     if health.fingerprint != line.fingerprint {
                         health = Health { fingerprint: line.fingerprint.clone(), ..Health::default() };
                     }
-                    let in_flight = old.map(|channel| channel.in_flight).unwrap_or_default();
+                    let in_flight = old.map(|channel| channel.in_flight).or_else(|| self.leaving.remove(&line.name));
+                    let in_flight = in_flight.unwrap_or_default();
                     Channel {
                         pacer: Pacer::new(&line.pace),
                         in_flight,
@@ -180,6 +196,8 @@ impl Outbox {
             };
             self.lines.insert(channel.line.name.clone(), channel);
         }
+        let under_way = before.into_values().filter(|channel| !channel.in_flight.is_empty());
+        self.leaving.extend(under_way.map(|channel| (channel.line.name, channel.in_flight)));
         Ok(())
     }
 
@@ -188,7 +206,9 @@ impl Outbox {
     /// # Errors
     /// If the file can't be written.
     pub fn begin(&mut self) -> Result<(), OutboxError> {
-        self.db.execute_batch("BEGIN IMMEDIATE").map_err(failed("begin a transaction"))
+        self.db.execute_batch("BEGIN IMMEDIATE").map_err(failed("begin a transaction"))?;
+        self.before = Some(self.lines.clone());
+        Ok(())
     }
 
     /// Makes everything since [`Self::begin`] durable (fsync).
@@ -196,15 +216,19 @@ impl Outbox {
     /// # Errors
     /// If the disk refuses; nothing since [`Self::begin`] is kept then, and nothing of it may be sent.
     pub fn commit(&mut self) -> Result<(), OutboxError> {
-        self.db.execute_batch("COMMIT").map_err(|source| {
-            let _ = self.db.execute_batch("ROLLBACK"); // the commit's error is the one to tell
-            OutboxError::Database { what: "commit", source }
-        })
+        let committed = self.db.execute_batch("COMMIT");
+        if let Err(source) = committed {
+            self.roll_back();
+            return Err(OutboxError::Database { what: "commit", source });
+        }
+        self.before = None;
+        Ok(())
     }
 
     /// Drops everything since [`Self::begin`].
     pub fn roll_back(&mut self) {
         let _ = self.db.execute_batch("ROLLBACK"); // without a transaction there is nothing to drop
+        self.lines = self.before.take().unwrap_or_else(|| std::mem::take(&mut self.lines));
     }
 
     /// Keeps notices for their channels. One that is there already, by channel and id, is kept once; one for a channel that isn't

@@ -52,7 +52,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, OutboxError> {
         return Err(OutboxError::Version { path: path.display().to_string(), version, known: VERSION });
     }
     db.execute_batch(TABLES).map_err(fail)?;
-    db.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+    // Not where it is so already: a full disk can be read.
+    if version != VERSION {
+        db.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+    }
     Ok(db)
 }
 

@@ -50,7 +50,8 @@ impl Outbox {
                 continue; // what is under way comes back and asks again
             }
             for is_urgent in [true, false] {
-                if let Some(due) = self.first_due(name, is_urgent)? {
+                let late = if is_urgent { None } else { self.late_due(name)? };
+                for due in self.first_due(name, is_urgent)?.into_iter().chain(late) {
                     let slot = channel.pacer.next_slot(is_urgent, now_ms.max(due)).max(channel.rest_until);
                     next = Some(next.map_or(slot, |next| next.min(slot)));
                 }
@@ -73,20 +74,40 @@ impl Outbox {
         Ok(waiting)
     }
 
-    /// The earliest time at which something of this channel may go out, as far as notices are concerned.
+    /// The earliest time at which a notice of this lane may go out: one that isn't under way and has no elder one about the same alert
+    /// before it. Were it one of those, whoever asks would be told "now" again and again.
     fn first_due(&self, name: &str, is_urgent: bool) -> Result<Option<i64>, OutboxError> {
-        const SQL: &str = "SELECT min(due_at) FROM notices WHERE channel = ?1 AND state = 'waiting' AND is_urgent = ?2";
+        const SQL: &str = "SELECT seq, due_at FROM notices AS n WHERE channel = ?1 AND state = 'waiting' AND is_urgent = ?2
+            AND NOT EXISTS (SELECT 1 FROM notices AS e WHERE e.channel = n.channel AND e.subject = n.subject AND e.seq < n.seq AND e.state = 'waiting')
+            ORDER BY due_at, seq LIMIT ?3";
+        let Some(channel) = self.lines.get(name) else { return Ok(None) };
         let what = failed("look for what is due");
-        let due: Option<i64> = self
-            .db
-            .prepare_cached(SQL)
-            .and_then(|mut s| s.query_row(params![name, is_urgent], |row| row.get(0)))
-            .map_err(&what)?;
-        if due.is_none() && !is_urgent {
-            let sql = "SELECT min(due_at) FROM notices WHERE channel = ?1 AND state = 'late' AND is_urgent IN (0, 1)";
-            return self.db.prepare_cached(sql).and_then(|mut s| s.query_row([name], |row| row.get(0))).map_err(&what);
+        let mut statement = self.db.prepare_cached(SQL).map_err(&what)?;
+        let most = channel.in_flight.len() as i64 + 1;
+        let mut rows = statement.query(params![name, is_urgent, most]).map_err(&what)?;
+        while let Some(row) = rows.next().map_err(&what)? {
+            let seq: i64 = row.get(0).map_err(&what)?;
+            if !channel.in_flight.contains_key(&seq) {
+                return row.get(1).map(Some).map_err(&what);
+            }
         }
-        Ok(due)
+        Ok(None)
+    }
+
+    /// The earliest time of what is late, if a digest of it may go out as soon as there is a slot.
+    fn late_due(&self, name: &str) -> Result<Option<i64>, OutboxError> {
+        if !self.may_tell_late(name)? {
+            return Ok(None);
+        }
+        let sql = "SELECT min(due_at) FROM notices WHERE channel = ?1 AND state = 'late' AND is_urgent IN (0, 1)";
+        let due = self.db.prepare_cached(sql).and_then(|mut s| s.query_row([name], |row| row.get(0)));
+        due.map_err(failed("look for what is late"))
+    }
+
+    /// Only where the channel works, or nothing else is there to find that out with.
+    fn may_tell_late(&self, name: &str) -> Result<bool, OutboxError> {
+        let Some(channel) = self.lines.get(name) else { return Ok(false) };
+        Ok(channel.in_flight.is_empty() && (channel.failures == 0 || !self.has_waiting(name)?))
     }
 
     /// So many attempts at the same time: one while it is being found out whether the channel works again.
@@ -131,7 +152,14 @@ impl Outbox {
     fn may_take_usual(&self, name: &str, now_ms: i64) -> Result<bool, OutboxError> {
         let Some(channel) = self.lines.get(name) else { return Ok(false) };
         let is_free = channel.pacer.next_slot(false, now_ms) <= now_ms;
-        Ok(is_free || self.first_due(name, false)?.is_some_and(|due| due + PATIENCE <= now_ms))
+        if is_free {
+            return Ok(true);
+        }
+        let due = match self.first_due(name, false)? {
+            Some(due) => Some(due),
+            None => self.late_due(name)?,
+        };
+        Ok(due.is_some_and(|due| due.saturating_add(PATIENCE) <= now_ms))
     }
 
     /// The next notice of a lane, or a digest of all that wait there.
@@ -179,11 +207,9 @@ impl Outbox {
         self.bundle(name, chosen, &notice, Some(is_urgent), now_ms)
     }
 
-    /// One notice, marked late, for all that were not delivered while they mattered. Only where the channel works, or nothing else is
-    /// there to find that out with.
+    /// One notice, marked late, for all that were not delivered while they mattered.
     fn late_digest(&mut self, name: &str, now_ms: i64) -> Result<Option<Candidate>, OutboxError> {
-        let Some(channel) = self.lines.get(name) else { return Ok(None) };
-        if !channel.in_flight.is_empty() || (channel.failures > 0 && self.has_waiting(name)?) {
+        if !self.may_tell_late(name)? {
             return Ok(None);
         }
         let notice = self.bundle_of(name, "state = 'late'", NoticeKind::LateDigest, None, now_ms)?;
