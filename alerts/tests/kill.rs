@@ -33,7 +33,7 @@ const IN_FLIGHT_MAX: [usize; 2] = [8, 1];
 
 /// The n-th alert: most begin, every fourth is the end of one that was told long before.
 fn nth(n: u64) -> Alert {
-    let severity = |n: u64| if n % 5 == 0 { Severity::Critical } else { Severity::Warning };
+    let severity = |n: u64| if n.is_multiple_of(5) { Severity::Critical } else { Severity::Warning };
     if n % 4 == 3 && n >= 100 {
         let began = n - 99;
         return alert(began, severity(began), Status::Resolved);

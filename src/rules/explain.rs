@@ -76,7 +76,10 @@ impl Rule {
         }
         let is_other = |name: &str, value: &str| match event.data.get(name) {
             Some(Value::String(text)) => text != value,
-            Some(other) => other.to_string() != value,
+            Some(other) => {
+                let text = other.to_string();
+                text != value
+            }
             None => true,
         };
         if let Some((name, _)) = self.only.iter().find(|(name, value)| is_other(name, value)) {

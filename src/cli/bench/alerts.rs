@@ -109,7 +109,7 @@ async fn measure(args: &AlertsArgs, directory: &std::path::Path) -> anyhow::Resu
     let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), Extras { alerts: true, ..Extras::default() })?;
 
     let pushed = push(args, pipeline);
-    let (pipeline, pushed, rate) = tokio::task::spawn_blocking(move || pushed()).await??;
+    let (pipeline, pushed, rate) = tokio::task::spawn_blocking(pushed).await??;
     pipeline.finish().await?;
     if let Some(store) = store {
         store.close().await?;
