@@ -73,7 +73,7 @@ pub fn ways(config: &Config) -> anyhow::Result<Vec<Way>> {
     for hook in &config.webhooks {
         let made = webhook(hook, &http).with_context(|| format!("setting up the webhook {:?}", hook.name));
         let event_types = hook.event_types.iter().filter_map(|name| EventType::from_name(name)).collect();
-        let own = Some(route(&hook.name, &[hook.name.clone()], event_types));
+        let own = Some(route(&hook.name, std::slice::from_ref(&hook.name), event_types));
         ways.push(Way { name: hook.name.clone(), kind: "webhook", from: "webhooks", made, own });
     }
     for hook in short.hooks {
