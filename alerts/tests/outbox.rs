@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use alerts::channels::{Outcome, Pace, Pause, Verdict};
 use alerts::notice::{Notice, NoticeKind, count, news_id};
-use alerts::outbox::{Attempt, AttemptResult, Filter, Limits, Line, Outbox, history};
+use alerts::outbox::{
+    Attempt, AttemptResult, Filter, Limits, Line, Order, Outbox, history, is_open, is_order_waiting, leave_order, look,
+};
 use alerts::{Alert, Event, EventType, Severity, Status, event_id};
 
 const T0: i64 = 1_723_075_200_000;
@@ -329,6 +331,31 @@ fn a_channel_that_wants_no_more_is_disabled_told_of_and_can_be_enabled() {
     desk.run(T0 + 2 * HOUR, T0 + 3 * HOUR, &mut Vec::new());
     assert_eq!(desk.delivered().len(), 4);
     assert!(history(&path, &failed).unwrap().is_empty());
+}
+
+#[test]
+fn others_look_into_the_file_and_leave_orders_while_it_is_open() {
+    let (_dir, path) = file();
+    assert!(look(&path).unwrap().is_none() && !path.exists(), "looking makes no file");
+    assert!(!is_open(&path));
+    let gone = Outcome { verdict: Verdict::Gone, http_status: 404, reason: "answer 404".into(), pause: None };
+    let mut desk = Desk::open(&path, vec![line("discord", &[], 1, None)], Limits::default(), |_: i64, _: &Notice| gone.clone());
+    desk.outbox.keep_policy([("a".to_owned(), Some("1".to_owned()))]).unwrap();
+    desk.run(T0, T0 + HOUR, &mut vec![(T0, news("discord", alert(1, Severity::Warning, Status::Firing), T0))]);
+    let order = Order::Enable { channel: "discord".into() };
+    let number = leave_order(&path, &order, T0).unwrap();
+    assert!(is_open(&path) && is_order_waiting(&path, number).unwrap());
+    let seen = look(&path).unwrap().unwrap();
+    assert_eq!((seen.policy.len(), seen.orders.as_slice()), (1, [order.clone()].as_slice()));
+    assert_eq!((seen.channels[0].name.as_str(), seen.channels[0].disabled.as_deref()), ("discord", Some("answer 404")));
+    assert_eq!(desk.outbox.take_orders().unwrap().into_iter().map(Result::unwrap).collect::<Vec<_>>(), [order]);
+    assert!(!is_order_waiting(&path, number).unwrap());
+    drop(desk);
+    leave_order(&path, &Order::Unsilence { id: "x".into() }, T0).unwrap();
+    assert!(!is_open(&path), "nobody has it open");
+    let by_id = |id: &str| history(&path, &Filter { id: Some(id.into()), limit: 10, ..Filter::default() }).unwrap().len();
+    let id = alert(1, Severity::Warning, Status::Firing).event.id;
+    assert_eq!((by_id(&id), by_id(&id[..12]), by_id("evt_none"), by_id("%")), (1, 1, 0, 0));
 }
 
 #[test]

@@ -74,14 +74,8 @@ impl Rule {
             let is_symbol = !self.speaks_of_symbol(&event.symbol);
             return Some(if is_symbol { Mismatch::Symbol(&event.symbol) } else { Mismatch::Venue(&event.venue) });
         }
-        let is_other = |name: &str, value: &str| match event.data.get(name) {
-            Some(Value::String(text)) => text != value,
-            Some(other) => {
-                let text = other.to_string();
-                text != value
-            }
-            None => true,
-        };
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let is_other = |name: &str, value: &str| event.data.get(name).is_none_or(|is| text(is) != value);
         if let Some((name, _)) = self.only.iter().find(|(name, value)| is_other(name, value)) {
             return Some(Mismatch::Only(name, event.data.get(name)));
         }

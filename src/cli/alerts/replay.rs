@@ -39,7 +39,7 @@ pub struct ReplayArgs {
 /// Runs the command.
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let now = clock::now_ms();
-    let (path, _) = args.place.look()?;
+    let (path, look) = args.place.look()?;
     let since_ms = args.since.map_or(0, |since| since.ms(now));
     let found = |filter: Filter| -> Result<Vec<Entry>, Failure> {
         let filter = Filter { channel: args.channel.clone(), limit: usize::MAX, ..filter };
@@ -59,6 +59,11 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     ids.dedup();
     let order =
         Order::Replay { ids: if args.failed { Vec::new() } else { ids.clone() }, channel: args.channel.clone(), since_ms };
+    for state in look.channels.iter().filter(|state| state.disabled.is_some()) {
+        if again.iter().any(|entry| entry.channel == state.name) {
+            eprintln!("{0} is disabled: what is for it waits until `regimeflow alerts enable {0}`", state.name);
+        }
+    }
     let taken = !ids.is_empty() && leave(&path, &order)?;
     if args.json {
         print_json(&json!({"notices": again, "taken": taken}))?;
