@@ -81,7 +81,8 @@ pub const PENDING_MAX: usize = 10_000;
 #[derive(Clone, Debug)]
 pub struct Policy {
     plan: Arc<Plan>,
-    known: BTreeMap<String, Known>,
+    /// Boxed: a tree's nodes keep room for eleven.
+    known: BTreeMap<String, Box<Known>>,
     by_weight: BTreeSet<(Severity, i64, String)>,
     ended: BTreeMap<String, i64>,
     ended_by_time: BTreeSet<(i64, String)>,

@@ -80,8 +80,8 @@ impl Policy {
         let Some(at) = self.groups.get(group) else { return Vec::new() };
         let name = &self.plan.routes[group.route].name;
         let members = at.members.iter().filter_map(|id| {
-            let known = self.known.get(id).filter(|known| known.is_live() && !known.is_acked(now))?;
-            let seat = known.seats.get(name).filter(|seat| seat.is_matching)?;
+            let known: &Known = self.known.get(id).filter(|known| known.is_live() && !known.is_acked(now))?;
+            let seat: &Seat = known.seats.get(name).filter(|seat| seat.is_matching)?;
             (self.judge(known, group.route, now) == Judgement::Tell).then_some((id, known, seat))
         });
         members.collect()

@@ -55,7 +55,7 @@ impl Policy {
         } else {
             ""
         };
-        let mut known = before.cloned().unwrap_or_else(|| Known::new(alert.clone(), now_ms));
+        let mut known = before.cloned().unwrap_or_else(|| Box::new(Known::new(alert.clone(), now_ms)));
         known.ended_as = (!alert.is_firing()).then(|| known.severity_known());
         known.alert = alert.clone();
         known.ended_at = (!alert.is_firing()).then_some(now_ms);
@@ -85,7 +85,7 @@ impl Policy {
         let group = self.plan.label(index, &key, &known.alert);
         let is_matching = known.is_firing();
         let new = Seat { key, is_matching, place: Place::Idle, escalated_at: None };
-        let seat = known.seats.get(&route.name).map_or(new, |seat| Seat { is_matching, ..seat.clone() });
+        let seat = known.seats.get(&route.name).map_or(new, |seat| Seat { is_matching, ..(**seat).clone() });
         let channels = self.plan.channels_of(index, &seat);
         let news = channels.into_iter().filter(|channel| self.plan.has_news(known, index, &seat, channel));
         let channels: Vec<String> = news.map(str::to_owned).collect();

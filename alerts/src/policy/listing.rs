@@ -63,15 +63,15 @@ impl Policy {
     }
 
     fn targets(&self, target: &AckTarget) -> Vec<String> {
-        let is_meant = |(id, known): &(&String, &Known)| match target {
-            AckTarget::Alert(wanted) => *id == wanted,
+        let is_meant = |id: &String, known: &Known| match target {
+            AckTarget::Alert(wanted) => id == wanted,
             AckTarget::Matching(matcher) => matcher.matches(&known.alert),
             AckTarget::Group(wanted) => known.seats.iter().any(|(name, seat)| {
                 self.plan.route(name).is_some_and(|route| self.plan.label(route, &seat.key, &known.alert) == *wanted)
             }),
         };
         let live = self.known.iter().filter(|(_, known)| known.is_live());
-        live.filter(is_meant).map(|(id, _)| id.clone()).collect()
+        live.filter(|(id, known)| is_meant(id, known)).map(|(id, _)| id.clone()).collect()
     }
 
     /// What fires, by id. Corrections are not among it.

@@ -16,11 +16,11 @@ impl Policy {
             return;
         }
         // A chart shows the onset. Who is told on escalation has not seen it yet.
-        let escalates = |(name, seat): (&String, &Seat)| {
+        let escalates = |name: &String, seat: &Seat| {
             let route = self.plan.route(name).map(|route| &self.plan.routes[route]);
             seat.is_matching && seat.escalated_at.is_none() && route.is_some_and(|route| route.escalation.is_some())
         };
-        if known.alert.chart.is_some() && !known.seats.iter().any(escalates) {
+        if known.alert.chart.is_some() && !known.seats.iter().any(|(name, seat)| escalates(name, seat)) {
             known.alert.chart = None;
             self.mark(id);
         }

@@ -33,7 +33,7 @@ impl Policy {
         if known.alert.is_correction {
             self.counters.corrections += 1;
         }
-        self.known.insert(id.clone(), known);
+        self.known.insert(id.clone(), Box::new(known));
         self.mark(&id);
         self.look_at_source(&id, now);
         self.reseat(&id);
@@ -116,13 +116,13 @@ impl Policy {
     /// An alert's seats: the group, the place, whether there is news for one of its channels.
     pub(super) fn seats(&self, id: &str) -> Vec<(GroupId, Place, bool)> {
         let Some(known) = self.known.get(id) else { return Vec::new() };
-        let seat = |(name, seat): (&String, &Seat)| {
+        let seat = |name: &String, seat: &Seat| {
             let route = self.plan.route(name)?;
             let has_news = |channel: &&str| self.plan.has_news(known, route, seat, channel);
             let has_news = self.plan.channels_of(route, seat).iter().any(has_news);
             Some((GroupId { route, key: seat.key.clone() }, seat.place, has_news))
         };
-        known.seats.iter().filter_map(seat).collect()
+        known.seats.iter().filter_map(|(name, at)| seat(name, at)).collect()
     }
 
     /// Gives the alert the seats that the plan wants it to have.
@@ -144,7 +144,7 @@ impl Policy {
         for route in &matching {
             let key = plan.key(*route, &known.alert);
             let seat = Seat { key: key.clone(), is_matching: true, place: Place::Idle, escalated_at: None };
-            seats.entry(plan.routes[*route].name.clone()).or_insert(seat).key = key;
+            seats.entry(plan.routes[*route].name.clone()).or_insert_with(|| Box::new(seat)).key = key;
         }
         let has = |channel: &str| {
             seats.iter().any(|(name, seat)| plan.route(name).is_some_and(|r| plan.channels_of(r, seat).contains(&channel)))
@@ -153,7 +153,8 @@ impl Policy {
             |(channel, told): (&String, &super::state::Told)| !told.is_over && plan.channels.contains(channel) && !has(channel);
         if known.told.iter().any(is_left) {
             let place = known.seats.get("").map_or(Place::Idle, |seat| seat.place);
-            seats.insert(String::new(), Seat { key: id.to_owned(), is_matching: false, place, escalated_at: None });
+            let seat = Seat { key: id.to_owned(), is_matching: false, place, escalated_at: None };
+            seats.insert(String::new(), Box::new(seat));
         }
         self.replace_seats(id, seats);
     }
@@ -172,7 +173,7 @@ impl Policy {
         }
     }
 
-    fn replace_seats(&mut self, id: &str, seats: std::collections::BTreeMap<String, Seat>) {
+    fn replace_seats(&mut self, id: &str, seats: std::collections::BTreeMap<String, Box<Seat>>) {
         let Some(known) = self.known.get_mut(id) else { return };
         if known.seats == seats {
             return;

@@ -99,7 +99,7 @@ pub(super) struct Known {
     pub told: BTreeMap<String, Told>,
     /// By route.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub seats: BTreeMap<String, Seat>,
+    pub seats: BTreeMap<String, Box<Seat>>,
 }
 
 /// Somebody looks after an alert.
