@@ -190,7 +190,7 @@ pub struct Feeds {
 }
 
 /// One venue's feed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Feed {
     /// The venue's own symbols: `BTCUSDT`.
@@ -230,6 +230,16 @@ pub struct Feed {
     pub poll_every_ms: u64,
     /// Silence limits by stream, overriding the built-in ones; 0: none.
     pub silence_ms: std::collections::BTreeMap<String, u64>,
+}
+
+/// Without what an address may hold: keys in its query, a password.
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ws_url, rest_url) = (self.ws_url.as_deref().map(redact::location), self.rest_url.as_deref().map(redact::location));
+        let mut out = f.debug_struct("Feed");
+        out.field("symbols", &self.symbols).field("streams", &self.streams).field("ws_url", &ws_url).field("rest_url", &rest_url);
+        out.finish_non_exhaustive()
+    }
 }
 
 impl Default for Feed {
