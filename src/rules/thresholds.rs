@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use alerts::{Chart, Event, EventType, Severity, Status, event_id};
-use serde_json::{Map, Value, json};
+use alerts::{Chart, Event, Severity, ThresholdFacts};
 
 use super::Rule;
 use super::signals::{Line, Signal};
@@ -164,52 +163,24 @@ impl Watch {
 
 /// A spell as an event.
 pub(super) fn event(rule: &Rule, line: &Line, spell: Spell, known_at: i64) -> Event {
-    let column = rule.column.as_deref().unwrap_or_default();
-    let (fire, clear) = (rule.fire.unwrap_or_default(), rule.clear.or(rule.fire).unwrap_or_default());
-    let rest: Vec<&str> = line.rest.values().map(String::as_str).collect();
-    let whose = [line.symbol.as_str()]
-        .into_iter()
-        .chain(rest.iter().copied())
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let whose = if whose.is_empty() { "the market".to_owned() } else { whose };
-    let mut key = vec![rule.name.as_str(), line.view, &line.venue, &line.symbol];
-    key.extend(rest);
-    let comparison = rule.comparison.as_str();
-    let mut data = Map::from_iter(line.rest.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
-    let numbers = json!({
-        "rule": rule.name, "view": line.view, "column": column, "comparison": comparison,
-        "fire": fire, "clear": clear, "value": spell.value, "extreme": spell.extreme,
-    });
-    data.extend(numbers.as_object().cloned().unwrap_or_default());
-    let (title, description) = match spell.ended {
-        None => (
-            format!("{whose}: {column} {comparison} {fire}"),
-            format!("{column} of {} is {}, {comparison} {fire}. It is over at {clear}.", line.view, spell.value),
-        ),
-        Some(_) => (
-            format!("{whose}: {column} is back at {}", spell.value),
-            format!(
-                "{column} of {} was {comparison} {fire}, {} at the furthest, and is {} now.",
-                line.view, spell.extreme, spell.value
-            ),
-        ),
-    };
-    Event {
-        id: event_id(EventType::Threshold, &key, spell.onset),
-        event_type: EventType::Threshold,
-        status: if spell.ended.is_some() { Status::Resolved } else { Status::Firing },
-        timestamp: spell.ended.unwrap_or(spell.onset),
-        known_at,
-        symbol: line.symbol.clone(),
+    let fire = rule.fire.unwrap_or_default();
+    Event::threshold(ThresholdFacts {
+        rule: rule.name.clone(),
+        view: line.view.to_owned(),
+        column: rule.column.clone().unwrap_or_default(),
+        comparison: rule.comparison.as_str(),
+        fire,
+        clear: rule.clear.unwrap_or(fire),
         venue: line.venue.clone(),
+        symbol: line.symbol.clone(),
+        rest: line.rest.clone(),
+        value: spell.value,
+        extreme: spell.extreme,
+        onset_ms: spell.onset,
+        ended_at_ms: spell.ended,
         severity: rule.severity.unwrap_or(Severity::Warning),
-        title,
-        description,
-        source: line.view.into(),
-        data,
-    }
+        known_at_ms: known_at,
+    })
 }
 
 /// Whether the rule watches this row, and the number that it watches.

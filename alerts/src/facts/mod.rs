@@ -9,6 +9,7 @@ mod funding;
 mod market;
 mod regime;
 mod support_zone;
+mod threshold;
 mod volatility;
 pub(crate) mod words;
 
@@ -19,4 +20,5 @@ pub use funding::{FundingEpisode, FundingFacts, OiShockFacts};
 pub use market::MarketCascadeFacts;
 pub use regime::{RegimeFacts, RegimeTopic};
 pub use support_zone::{ZoneSide, ZoneTouchFacts};
+pub use threshold::ThresholdFacts;
 pub use volatility::{Regime, VolatilityFacts};

@@ -190,6 +190,35 @@ pub fn events() -> Vec<(Event, Event)> {
     for topic in [RegimeTopic::Change, RegimeTopic::Confirmed, RegimeTopic::Drift] {
         events.push((Event::regime(regime(topic)), Event::regime(RegimeFacts { ended_at_ms, ..regime(topic) })));
     }
+    let gap = alerts::FeedGapFacts {
+        venue: "binance-usdm".into(),
+        stream: "trades".into(),
+        symbol: "BTCUSDT".into(),
+        from_ms: T0,
+        to_ms: None,
+        cause: "the connection was lost".into(),
+        known_at_ms: T0 + 125,
+    };
+    events.push((Event::feed_gap(gap.clone()), Event::feed_gap(alerts::FeedGapFacts { to_ms: ended_at_ms, ..gap })));
+    let threshold = alerts::ThresholdFacts {
+        rule: "funding-z".into(),
+        view: "funding".into(),
+        column: "z_30d".into(),
+        comparison: "outside",
+        fire: 4.0,
+        clear: 2.0,
+        venue: "bybit-linear".into(),
+        symbol: "ETH-USDT-PERP".into(),
+        rest: [("kind".to_owned(), "predicted".to_owned())].into(),
+        value: -4.7,
+        extreme: -4.7,
+        onset_ms: T0,
+        ended_at_ms: None,
+        severity: alerts::Severity::Warning,
+        known_at_ms: T0 + 125,
+    };
+    let over = alerts::ThresholdFacts { ended_at_ms, value: -1.9, extreme: -6.2, ..threshold.clone() };
+    events.push((Event::threshold(threshold), Event::threshold(over)));
     events
 }
 
