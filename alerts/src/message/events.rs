@@ -43,6 +43,8 @@ pub(super) fn words(row: Row<'_>) -> Words {
 /// The event's own title and description, and what its data has of numbers, flags and short texts.
 fn generic(row: Row<'_>) -> Words {
     let title = row.event.title.strip_prefix("Resolved: ").unwrap_or(&row.event.title);
+    // The symbol stands in front of every title already.
+    let title = title.strip_prefix(row.event.symbol.as_str()).map_or(title, |rest| rest.trim_start_matches([':', ' ']));
     let fields = row.event.data.iter().filter(|(key, _)| !matches!(key.as_str(), "onset" | "last_active" | "ended_at"));
     Words {
         what: title.to_owned(),
