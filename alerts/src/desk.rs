@@ -308,11 +308,10 @@ impl Work {
         });
     }
 
+    /// Another setup, or on any error the one before.
     fn change(&mut self, setup: Setup) -> Result<(), String> {
-        let now = (self.clock)();
-        let notices = self.policy.configure(setup.policy.clone(), now).map_err(|e| e.to_string())?;
-        self.channels = setup.channels.iter().map(|(channel, _)| (channel.name().to_owned(), Arc::clone(channel))).collect();
-        self.setup = setup;
+        let notices = self.policy.configure(setup.policy.clone(), (self.clock)()).map_err(|e| e.to_string())?;
+        let before = std::mem::replace(&mut self.setup, setup);
         let kept = self.outbox.set_lines(lines(&self.setup.channels)).and_then(|()| {
             self.outbox.begin()?;
             self.outbox.decide(&notices)?;
@@ -322,9 +321,13 @@ impl Work {
         });
         if let Err(e) = kept {
             self.outbox.roll_back();
+            self.setup = before;
+            let _ = self.outbox.set_lines(lines(&self.setup.channels)); // the first error is the one to tell
             self.is_stale = true;
             return Err(e.to_string());
         }
+        let channels = &self.setup.channels;
+        self.channels = channels.iter().map(|(channel, _)| (channel.name().to_owned(), Arc::clone(channel))).collect();
         Ok(())
     }
 

@@ -32,6 +32,22 @@ pub enum NoticeKind {
     Trouble,
 }
 
+impl NoticeKind {
+    /// As JSON and SQL write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::News => "news",
+            Self::Reminder => "reminder",
+            Self::Escalation => "escalation",
+            Self::Digest => "digest",
+            Self::LateDigest => "late_digest",
+            Self::Drill => "drill",
+            Self::Trouble => "trouble",
+        }
+    }
+}
+
 /// How many alerts of a kind a notice speaks of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Count {

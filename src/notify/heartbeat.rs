@@ -46,3 +46,45 @@ async fn beat(http: &HttpSender, url: &SecretText) {
         tracing::warn!("the heartbeat was not taken: {reason}");
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Instant;
+
+    use axum::Router;
+    use axum::routing::post;
+
+    use super::*;
+    use crate::config::{Alerts, Heartbeat};
+
+    /// A14: a pipeline that stops is missed within two periods, though its process lives.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_pipeline_that_stops_is_missed_within_two_periods() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let beats = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/ping", listener.local_addr().unwrap());
+        let seen = Arc::clone(&beats);
+        let answer = post(move || async move { seen.lock().unwrap().push(Instant::now()) });
+        let server = tokio::spawn(async move { axum::serve(listener, Router::new().route("/ping", answer)).await });
+
+        let heartbeat_config = Heartbeat { url: Some(url), url_file: None, url_env: None, every_s: 1 };
+        let alerts = Alerts { allow_addresses: vec!["127.0.0.1".into()], heartbeat: Some(heartbeat_config), ..Alerts::default() };
+        let (kept, stop) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        heartbeat(&Config { alerts, ..Config::default() }, Arc::clone(&kept), stop.clone()).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(3_500) {
+            kept.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let stopped = Instant::now();
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        stop.cancel();
+        server.abort();
+        let beats = beats.lock().unwrap();
+        assert!(beats.iter().filter(|at| **at <= stopped).count() >= 2, "it beats while the pipeline works");
+        let last = beats.last().unwrap().saturating_duration_since(stopped);
+        assert!(last <= Duration::from_secs(2), "the last one came {last:?} after the pipeline stopped");
+    }
+}

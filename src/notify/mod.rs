@@ -1,7 +1,5 @@
 //! From the configuration to those who are told: channels, routes, rules, and their change while it runs.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +12,7 @@ use alerts::outbox::Limits;
 use alerts::policy::{Matcher, PolicyConfig, Route};
 use alerts::{EventType, Guard, Secret, SecretText};
 use anyhow::Context;
+use sha2::{Digest, Sha256};
 
 use crate::config::{self, BodyFormat, ChannelKind, Config, MailTls};
 
@@ -126,19 +125,7 @@ fn policy(config: &Config, own: Vec<Route>) -> PolicyConfig {
 }
 
 fn route(name: &str, channels: &[String], event_types: Vec<EventType>) -> Route {
-    Route {
-        name: format!("to {name}"),
-        channels: channels.to_vec(),
-        matcher: Matcher { event_types, ..Matcher::default() },
-        group_by: Vec::new(),
-        group_wait_ms: 0,
-        group_interval_ms: 60_000,
-        repeat_ms: None,
-        tells_resolved: true,
-        escalation: None,
-        quiet_hours: Vec::new(),
-        is_last: false,
-    }
+    Route { matcher: Matcher { event_types, ..Matcher::default() }, ..Route::new(&format!("to {name}"), channels) }
 }
 
 fn limits(alerts: &config::Alerts) -> Limits {
@@ -260,9 +247,12 @@ fn secrets(file: Option<&Path>, variable: Option<&str>) -> anyhow::Result<Vec<Se
     Ok(secrets)
 }
 
-/// Tells a receiver from another one without holding its address.
+/// Tells a receiver from another one, in every version of this program, without holding its address.
 fn fingerprint(parts: &[&str]) -> String {
-    let mut hasher = DefaultHasher::new();
-    parts.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..8].iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

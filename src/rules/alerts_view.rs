@@ -5,7 +5,7 @@
 //!
 //! Telling is not the view: only what goes on when we learn of it is told. What was over before we knew is kept, and never pages.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use alerts::{Alert, Chart, Event, Status};
@@ -146,18 +146,15 @@ impl AlertsView {
     }
 
     fn thresholds(&mut self, changes: &[Changes], known_at: i64, said: &mut Said) {
-        let wanted: BTreeSet<String> = self.rules.iter().filter_map(|rule| rule.view.clone()).collect();
-        if wanted.is_empty() && self.latest.is_none() {
-            return;
-        }
-        let is_live = self.latest.is_some();
-        let kept: BTreeSet<&str> = if is_live { watchable().collect() } else { BTreeSet::new() };
+        let rules = std::mem::take(&mut self.rules);
+        let is_watched = |view: &str| rules.iter().any(|rule| rule.view.as_deref() == Some(view));
+        // Rules to come are judged by what is true: what was taken back before they came says nothing to them.
+        let is_kept = |view: &str, diff: isize| diff > 0 && self.latest.is_some() && watchable().any(|kept| kept == view);
         let mut found = Vec::new();
         for changes in changes {
-            signals(changes, &self.instruments, |view| wanted.contains(view) || kept.contains(view), &mut found);
+            signals(changes, &self.instruments, |view, diff| is_watched(view) || is_kept(view, diff), &mut found);
         }
-        let rules: Vec<Rule> = self.rules.iter().filter(|rule| rule.is_threshold()).cloned().collect();
-        for rule in &rules {
+        for rule in rules.iter().filter(|rule| rule.is_threshold()) {
             let mut by_line: BTreeMap<Line, Vec<(i64, f64, isize)>> = BTreeMap::new();
             for (signal, diff) in &found {
                 if let Some(value) = thresholds::watched(rule, signal) {
@@ -168,6 +165,7 @@ impl AlertsView {
                 self.watch(rule, &line, &changes, known_at, said);
             }
         }
+        self.rules = rules;
         let Some(latest) = &mut self.latest else { return };
         for (signal, _) in found.into_iter().filter(|(_, diff)| *diff > 0) {
             let line = signal.line();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dataflows::model::{Change, Changes, Instruments};
 use serde_json::Value;
 
-use crate::store::rows::{Names, Stored};
+use crate::store::rows::{self, Stored};
 use crate::store::views;
 
 /// Views whose rows are single happenings, or so many that a rule on them would watch nothing in particular.
@@ -74,18 +74,22 @@ pub(super) struct Line {
     pub rest: BTreeMap<String, String>,
 }
 
-/// The rows of those views that `wants` names, with their diffs.
+/// The rows, with their diffs, that `wants` asks for by view and by whether they are taken back (−1) or said (+1).
 pub(super) fn signals(
     changes: &Changes,
     instruments: &Instruments,
-    wants: impl Fn(&str) -> bool,
+    wants: impl Fn(&str, isize) -> bool,
     found: &mut Vec<(Signal, isize)>,
 ) {
     macro_rules! project {
         ($($view:ident: $kind:ident($row:ty),)*) => {
             match changes {
-                $(Changes::$kind(rows) => if wants(stringify!($view)) {
-                    project::<$row>(stringify!($view), rows, instruments, found);
+                $(Changes::$kind(rows) => {
+                    let view = stringify!($view);
+                    let [taken, given] = [-1, 1].map(|diff| wants(view, diff));
+                    if taken || given {
+                        project::<$row>(view, rows, |diff| if diff > 0 { given } else { taken }, instruments, found);
+                    }
                 },)*
             }
         };
@@ -93,15 +97,17 @@ pub(super) fn signals(
     dataflows::for_each_view!(project);
 }
 
-fn project<R: Stored>(view: &'static str, rows: &[Change<R>], instruments: &Instruments, found: &mut Vec<(Signal, isize)>) {
+fn project<R: Stored>(
+    view: &'static str,
+    rows: &[Change<R>],
+    wants: impl Fn(isize) -> bool,
+    instruments: &Instruments,
+    found: &mut Vec<(Signal, isize)>,
+) {
     let Some(key) = views::named(view).map(|view| view.key) else { return };
-    let mut names = Names::default();
-    for id in rows.iter().flat_map(|(row, _, _)| row.instruments()) {
-        if let Some(instrument) = instruments.get(id) {
-            names.insert(id, instrument);
-        }
-    }
-    for (row, _, diff) in rows {
+    // An instrument is known before a row names it; the store would refuse the row, and say so.
+    let Ok(names) = rows::names(rows, instruments) else { return };
+    for (row, _, diff) in rows.iter().filter(|(_, _, diff)| wants(*diff)) {
         let Some(Ok(Value::Object(columns))) = row.stored(0, 1, &names).map(serde_json::to_value) else { continue };
         let Some(ts) = columns.get("ts").and_then(Value::as_i64) else { continue };
         let mut signal =

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::StoreError;
 use super::edge::EdgeRow;
-use super::rows::{Names, Stored, millis};
+use super::rows::{self, Names, Stored, millis};
 
 /// So many quanta may wait to be collected.
 pub const QUANTA_WAITING_MAX: usize = 64;
@@ -305,7 +305,7 @@ impl Target {
         if changes.is_empty() {
             return Ok(());
         }
-        let names = self.names(&changes)?;
+        let names = rows::names(&changes, &self.instruments)?;
         let start = Instant::now();
         let mut pause = PAUSE_MIN;
         loop {
@@ -319,17 +319,6 @@ impl Target {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    fn names<R: Stored>(&self, changes: &[Change<R>]) -> Result<Names, StoreError> {
-        let mut names = Names::default();
-        for instrument in changes.iter().flat_map(|(row, _, _)| row.instruments()) {
-            if let std::collections::hash_map::Entry::Vacant(entry) = names.entry(instrument) {
-                let unknown = StoreError::UnknownInstrument { table: R::TABLE, instrument: instrument.0 };
-                entry.insert(self.instruments.get(instrument).ok_or(unknown)?);
-            }
-        }
-        Ok(names)
     }
 
     async fn attempt<R: Stored>(&self, changes: &[Change<R>], names: &Names) -> Result<(), StoreError> {

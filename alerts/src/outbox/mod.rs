@@ -18,7 +18,7 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::Pace;
-use crate::notice::{Notice, NoticeKind};
+use crate::notice::Notice;
 use crate::pace::Pacer;
 
 mod finish;
@@ -272,7 +272,7 @@ impl Outbox {
             notice.channel,
             notice.id,
             subject,
-            kind_name(notice.kind),
+            notice.kind.as_str(),
             notice.is_urgent,
             notice.severity() as i64,
             counts,
@@ -353,18 +353,6 @@ impl Outbox {
         self.db.execute("DELETE FROM notices WHERE finished_at < ?1", [limit]).map_err(&what)?;
         self.db.execute("DELETE FROM charts WHERE at < ?1", [now_ms - 24 * 60 * MINUTE]).map_err(&what)?;
         Ok(())
-    }
-}
-
-fn kind_name(kind: NoticeKind) -> &'static str {
-    match kind {
-        NoticeKind::News => "news",
-        NoticeKind::Reminder => "reminder",
-        NoticeKind::Escalation => "escalation",
-        NoticeKind::Digest => "digest",
-        NoticeKind::LateDigest => "late_digest",
-        NoticeKind::Drill => "drill",
-        NoticeKind::Trouble => "trouble",
     }
 }
 

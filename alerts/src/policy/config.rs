@@ -59,6 +59,26 @@ pub struct Route {
     pub is_last: bool,
 }
 
+impl Route {
+    /// Everything to these channels, each alert by itself: what a route is where nothing else is set.
+    #[must_use]
+    pub fn new(name: &str, channels: &[String]) -> Self {
+        Self {
+            name: name.to_owned(),
+            channels: channels.to_vec(),
+            matcher: Matcher::default(),
+            group_by: Vec::new(),
+            group_wait_ms: 0,
+            group_interval_ms: one_minute(),
+            repeat_ms: None,
+            tells_resolved: yes(),
+            escalation: None,
+            quiet_hours: Vec::new(),
+            is_last: false,
+        }
+    }
+}
+
 /// Who is told when nobody acknowledges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

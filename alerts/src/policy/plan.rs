@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use super::check::{ConfigError, ConfigErrors};
 use super::config::{Inhibition, PolicyConfig, Route};
 use super::inhibit::values;
-use super::matcher::Matcher;
 use super::quiet::Quiet;
 use super::state::{Known, Seat};
 use crate::alert::Alert;
@@ -45,7 +44,7 @@ impl Plan {
             route.channels.iter().cloned().chain(escalation).collect::<Vec<_>>()
         };
         let channels: BTreeSet<String> = routes.iter().flat_map(named).collect();
-        routes.push(leftovers(channels.iter().cloned().collect()));
+        routes.push(leftovers(&channels.iter().cloned().collect::<Vec<_>>()));
         Ok(Self { routes, inhibitions, quiet, channels, fingerprint })
     }
 
@@ -128,20 +127,8 @@ impl Plan {
     }
 }
 
-fn leftovers(channels: Vec<String>) -> Route {
-    Route {
-        name: LEFTOVERS.into(),
-        channels,
-        matcher: Matcher::default(),
-        group_by: Vec::new(),
-        group_wait_ms: 0,
-        group_interval_ms: 0,
-        repeat_ms: None,
-        tells_resolved: true,
-        escalation: None,
-        quiet_hours: Vec::new(),
-        is_last: false,
-    }
+fn leftovers(channels: &[String]) -> Route {
+    Route { group_interval_ms: 0, ..Route::new(LEFTOVERS, channels) }
 }
 
 fn unwritable(error: &serde_json::Error) -> ConfigErrors {

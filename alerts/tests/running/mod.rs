@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use alerts::channels::{Channel, HttpSender};
 use alerts::desk::{DeskError, Reports, Setup};
 use alerts::outbox::{Attempt, Limits};
-use alerts::policy::{Matcher, PolicyConfig, Route};
+use alerts::policy::{PolicyConfig, Route};
 use alerts::{Alert, Desk, Event, EventType, Guard, SecretText, Severity, Status, event_id};
 use tokio::runtime::Handle;
 
@@ -58,19 +58,7 @@ pub fn secret(text: &str) -> SecretText {
 }
 
 pub fn route(name: &str, channels: &[&str]) -> Route {
-    Route {
-        name: name.to_owned(),
-        channels: channels.iter().map(|channel| (*channel).to_owned()).collect(),
-        matcher: Matcher::default(),
-        group_by: Vec::new(),
-        group_wait_ms: 0,
-        group_interval_ms: 60_000,
-        repeat_ms: None,
-        tells_resolved: true,
-        escalation: None,
-        quiet_hours: Vec::new(),
-        is_last: false,
-    }
+    Route::new(name, &channels.iter().map(|channel| (*channel).to_owned()).collect::<Vec<_>>())
 }
 
 /// Everything to every channel, each alert by itself.

@@ -8,18 +8,31 @@ use std::sync::Arc;
 
 use clickhouse::{Row, RowWrite};
 use dataflows::model::{
-    Bar, Cascade, Change, Coverage, Estimators, Features, Instrument, InstrumentId, KlineCheck, LateEvent, LateStream,
-    LiquidationRow, LiquidationWindow, PositionSide, PriceKind, Real, RegimeSpell, Severity, SideBias, Volatility,
+    Bar, Cascade, Change, Coverage, Estimators, Features, Instrument, InstrumentId, Instruments, KlineCheck, LateEvent,
+    LateStream, LiquidationRow, LiquidationWindow, PositionSide, PriceKind, Real, RegimeSpell, Severity, SideBias, Volatility,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::edge::{AlertRow, DeliveryRow, FeedGap, ModelRow, RejectedFrame};
+use super::error::StoreError;
 
 mod correlation;
 
 /// The instruments of one batch.
 pub(crate) type Names = FxHashMap<InstrumentId, Arc<Instrument>>;
+
+/// The instruments that these rows name.
+pub(crate) fn names<R: Stored>(changes: &[Change<R>], instruments: &Instruments) -> Result<Names, StoreError> {
+    let mut names = Names::default();
+    for id in changes.iter().flat_map(|(row, _, _)| row.instruments()) {
+        if let std::collections::hash_map::Entry::Vacant(entry) = names.entry(id) {
+            let unknown = StoreError::UnknownInstrument { table: R::TABLE, instrument: id.0 };
+            entry.insert(instruments.get(id).ok_or(unknown)?);
+        }
+    }
+    Ok(names)
+}
 
 /// A view row that can be stored.
 pub(crate) trait Stored: Sized + Send + Sync + 'static {

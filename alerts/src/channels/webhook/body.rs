@@ -83,7 +83,7 @@ pub(super) fn cloud_event(notice: &Notice) -> String {
     let data = serde_json::from_str(&within(notice, BODY_BYTES_MAX - WRAPPING_BYTES_MAX)).unwrap_or_default();
     let (kind, source, time, subject) = match single(notice) {
         Some(Alert { event, .. }) => (event.event_type.as_str(), short(&event.source), event.timestamp, short(&event.symbol)),
-        None => (kind_name(notice.kind), "notices".to_owned(), notice.decided_at, short(&notice.group)),
+        None => (notice.kind.as_str(), "notices".to_owned(), notice.decided_at, short(&notice.group)),
     };
     // A URI reference: what has a meaning in one, or none at all, becomes `_`.
     let source = source.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' });
@@ -192,18 +192,6 @@ fn trimmed(event: &Event) -> Event {
 /// A name: never longer than this in honest data.
 fn short(text: &str) -> String {
     if text.len() <= 64 { text.to_owned() } else { fit(text, 64, Lines::One, verbatim).text }
-}
-
-fn kind_name(kind: NoticeKind) -> &'static str {
-    match kind {
-        NoticeKind::News => "news",
-        NoticeKind::Reminder => "reminder",
-        NoticeKind::Escalation => "escalation",
-        NoticeKind::Digest => "digest",
-        NoticeKind::LateDigest => "late_digest",
-        NoticeKind::Drill => "drill",
-        NoticeKind::Trouble => "trouble",
-    }
 }
 
 fn json(value: &impl Serialize) -> String {
