@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alerts::desk::Reports;
 use alerts::outbox::Attempt;
 use alerts::{Alert, Desk};
 use anyhow::Context;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use dataflows::hot::Counters;
 use dataflows::model::Instruments;
 
@@ -25,6 +25,8 @@ use crate::engine::{self, Engine, Input, Running};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
 use crate::notify::{self, Charts, Plan, Reload};
+use crate::crash;
+use crate::recovery::{self, Entered, Past, Recorder, Restored, Snapshotter, Stored};
 use crate::rules::{AlertsView, Rules};
 use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
 use crate::store::{Quantum, Store, Writer, WriterOptions};
@@ -53,6 +55,8 @@ pub struct Extras {
     pub watch: Option<Watch>,
     /// Models, as [`crate::model_dir::load`] gave them. `None`: regimes are not computed, at no cost.
     pub models: Option<Models>,
+    /// A journal is kept, and what it holds is restored ([`Pipeline::restore`]). `None`: a restart knows nothing.
+    pub journal: Option<recovery::Settings>,
 }
 
 /// The running pipeline.
@@ -60,7 +64,10 @@ pub struct Pipeline {
     /// Where frames go in.
     pub input: Input,
     running: Running,
-    keeper: JoinHandle<anyhow::Result<(Kept, Receiver<EdgeRow>)>>,
+    pace: Pace,
+    past: Option<Past>,
+    snapshots: Option<Snapshots>,
+    keeper: JoinHandle<anyhow::Result<(Kept, Vec<EdgeRow>)>>,
     desk: Option<Arc<Desk>>,
     /// Of a replay: a file that is not needed afterwards.
     outbox: Option<PathBuf>,
@@ -107,19 +114,26 @@ impl Pipeline {
     /// # Errors
     /// If the configuration asks for what can't be had (a secret file that can't be read), or rules are wrong.
     pub fn start(config: &Config, pace: Pace, store: Option<&Store>, extras: Extras) -> anyhow::Result<Self> {
-        let Extras { alerts, watch, models } = extras;
+        let Extras { alerts, watch, models, journal } = extras;
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
             instruments: Arc::clone(&instruments),
             skew_ms_max: i64::try_from(config.time.skew_ms_max).unwrap_or(i64::MAX),
         };
         let parsers: engine::ParserFactory = Arc::new(move |venue| parser_for(venue, context.clone()));
+        let journal_dir = journal.as_ref().map(|settings| settings.dir.clone());
         let mut settings = settings(config, pace);
         if models.is_none() {
             settings.views.regimes.timeframes.clear();
         }
+        let fingerprint = dataflows::keeping::fingerprint(&settings.views);
+        let open = |settings: &recovery::Settings| recovery::open(settings, Arc::clone(&instruments), fingerprint);
+        let mut opened = journal.as_ref().map(open).transpose()?;
+        if let Some(opened) = &opened {
+            (settings.keeps_journal, settings.states) = (true, Arc::clone(&opened.states));
+        }
         let Models { releases, standings } = models.unwrap_or_default();
-        let Engine { input, mut collector, running } = engine::start(settings, Arc::clone(&instruments), parsers, releases)?;
+        let Engine { input, collector, running } = engine::start(settings, Arc::clone(&instruments), parsers, releases)?;
 
         let options = if pace == Pace::Live { WriterOptions::live() } else { WriterOptions::bulk() };
         let writer = store.map(|store| store.writer(Arc::clone(&instruments), options));
@@ -129,31 +143,69 @@ impl Pipeline {
         for standing in standings {
             let _ = edge.send(EdgeRow::Model(Box::new(ModelRow { standing, known_at, diff: 1 }))); // read below
         }
-        let (desk, outbox) = if alerts { desk(config, pace, &edge)? } else { (None, None) };
-        let rules_now = rules(config)?;
+        let (desk, outbox) = if alerts { desk(config, pace, journal_dir.as_deref(), &edge)? } else { (None, None) };
+        let mut rules_now = rules(config)?;
         let (rules, new_rules) = crossbeam_channel::unbounded(); // a person edits files
+        if opened.is_some() {
+            // The journal says which rules counted when; these count from the first new quantum on.
+            let _ = rules.send(std::mem::replace(&mut rules_now, Rules(Vec::new()))); // read below
+        }
         let horizon_ms = integer(config.time.correction_horizon_ms);
 
+        let mut alerts = AlertsView::new(Arc::clone(&instruments), rules_now, horizon_ms, pace == Pace::Live);
+        let snapshots = match (&journal, opened.as_mut()) {
+            (Some(settings), Some(opened)) => {
+                if !opened.alerts.is_empty() {
+                    alerts.load(&opened.alerts).context("going on from a snapshot of the view `alerts`")?;
+                }
+                let stored = stored(writer.as_ref());
+                Some(Snapshots { due: Instant::now() + settings.snapshot_every, every: settings.snapshot_every, thread: opened.snapshotter(settings, stored)? })
+            }
+            _ => None,
+        };
+        let (past, recorder) = Recorder::of(opened, collector, from_edge, new_rules);
         let quanta = Arc::new(AtomicU64::new(0));
-        let mut keeper = Keeper {
-            alerts: AlertsView::new(instruments, rules_now, horizon_ms, pace == Pace::Live),
-            new_rules,
+        let keeper = Keeper {
+            alerts,
+            snapshots: snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.thread)),
             desk: desk.clone(),
             charts: Charts::new(),
             quanta: Arc::clone(&quanta),
             writer: writer.clone(),
-            from_edge,
             watch,
             kept: Kept::default(),
         };
-        let keep = move || {
-            while let Some(quantum) = collector.next_quantum() {
-                keeper.keep(quantum)?;
-            }
-            Ok((keeper.kept, keeper.from_edge))
-        };
+        let keep = move || keeper.work(recorder);
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(keep).context("starting the keeper's thread")?;
-        Ok(Self { input, running, keeper, desk, outbox, quanta, rules, edge, writer })
+        Ok(Self { input, running, pace, past, snapshots, keeper, desk, outbox, quanta, rules, edge, writer })
+    }
+
+    /// Goes on where the last run was, if a journal is kept: to be called before the first frame. Blocks until all of it is on the way.
+    ///
+    /// # Errors
+    /// If the journal can't be read.
+    pub fn restore(&mut self, progress: impl FnMut(u64)) -> anyhow::Result<Restored> {
+        let Some(past) = self.past.take() else { return Ok(Restored::default()) };
+        let restored = past.restore(&mut self.input, &self.running.instruments, progress)?;
+        let known_at = restored.known_at.unwrap_or(0);
+        let goes_on = match self.pace {
+            Pace::Live => self.input.go_live(known_at, restored.heard.iter().copied()),
+            Pace::Replay => self.input.go_on_behind(known_at),
+        };
+        anyhow::ensure!(goes_on, "the workers stopped before everything was restored");
+        if let Some(known_at) = restored.known_at {
+            let (quanta, rows, took_ms) = (restored.quanta, restored.rows, restored.took.as_millis());
+            tracing::info!(known_at, quanta, rows, took_ms, "the last run is restored from its journal");
+        }
+        Ok(restored)
+    }
+
+    /// Has a snapshot made if it is time for one. To be called now and then between frames.
+    pub fn snapshot_if_due(&mut self) {
+        let Some(snapshots) = &mut self.snapshots else { return };
+        if Instant::now() >= snapshots.due && !snapshots.thread.is_busy() && self.input.save() {
+            snapshots.due = Instant::now() + snapshots.every;
+        }
     }
 
     /// Where the edge's own rows (gaps) go.
@@ -191,13 +243,25 @@ impl Pipeline {
     /// # Errors
     /// If a worker died or the store refused rows for good.
     pub async fn finish(self) -> anyhow::Result<Summary> {
-        let Self { input, running, keeper, desk, outbox, quanta: _, rules, edge, writer } = self;
+        self.end(true).await
+    }
+
+    /// As [`Self::finish`], but closes nothing: a later run goes on from the journal.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub async fn stop(self) -> anyhow::Result<Summary> {
+        self.end(false).await
+    }
+
+    async fn end(self, closes: bool) -> anyhow::Result<Summary> {
+        let Self { input, running, pace: _, past: _, snapshots: _, keeper, desk, outbox, quanta: _, rules, edge, writer } = self;
         drop(rules);
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
-        input.finish();
+        if closes { input.finish() } else { input.stop() }
         let (kept, worked) = tokio::task::spawn_blocking(move || (keeper.join(), running.join())).await?;
         worked?;
-        let (kept, from_edge) = match kept {
+        let (kept, rest) = match kept {
             Ok(kept) => kept?,
             Err(_) => anyhow::bail!("the keeper's thread died"),
         };
@@ -209,7 +273,6 @@ impl Pipeline {
         outbox.iter().for_each(|path| remove_outbox(path));
         drop(edge);
         if let Some(writer) = writer {
-            let rest: Vec<EdgeRow> = from_edge.try_iter().collect();
             if !rest.is_empty() {
                 let known_at = u64::try_from(clock::now_ms()).unwrap_or_default();
                 writer.push(Quantum { known_at, changes: Vec::new(), edge: rest }).await?;
@@ -220,40 +283,66 @@ impl Pipeline {
     }
 }
 
+/// When the next snapshot is due, and who makes it.
+struct Snapshots {
+    due: Instant,
+    every: Duration,
+    thread: Arc<Snapshotter>,
+}
+
 struct Keeper {
     alerts: AlertsView,
-    new_rules: Receiver<Rules>,
+    snapshots: Option<Arc<Snapshotter>>,
     desk: Option<Arc<Desk>>,
     charts: Charts,
     quanta: Arc<AtomicU64>,
     writer: Option<Writer>,
-    from_edge: Receiver<EdgeRow>,
     watch: Option<Watch>,
     kept: Kept,
 }
 
 impl Keeper {
-    fn keep(&mut self, mut quantum: Quantum) -> anyhow::Result<()> {
-        quantum.edge.extend(self.from_edge.try_iter());
+    /// Until the engine ends. Answers with what the edge said after the last quantum, too.
+    fn work(mut self, mut recorder: Recorder) -> anyhow::Result<(Kept, Vec<EdgeRow>)> {
+        while let Some(entered) = recorder.next()? {
+            self.keep(entered)?;
+        }
+        Ok((self.kept, recorder.rest()))
+    }
+
+    fn keep(&mut self, entered: Entered) -> anyhow::Result<()> {
+        let Entered { mut quantum, rules, is_past, seq: _, cut } = entered;
         let mut alerts = Vec::new();
-        if let Some(rules) = self.new_rules.try_iter().last() {
+        if let Some(rules) = rules {
             let known_at = i64::try_from(quantum.known_at).unwrap_or(i64::MAX);
             alerts = self.alerts.set_rules(rules, known_at).into_quantum(&mut quantum);
         }
-        alerts.extend(self.alerts.observe(&quantum).into_quantum(&mut quantum));
+        if !quantum.changes.is_empty() || !quantum.edge.is_empty() {
+            alerts.extend(self.alerts.observe(&quantum).into_quantum(&mut quantum));
+        }
+        if is_past {
+            return Ok(());
+        }
         self.count(&quantum, &alerts);
         if let Some(watch) = &mut self.watch {
             watch(&quantum);
         }
         // On disk before anything else: a row that is stored twice is one row, an alert that is lost is lost.
+        crash::point("keeper: before telling");
         if let Some(desk) = &self.desk {
             self.charts.observe(&quantum.changes);
             self.charts.add_to(&mut alerts);
             anyhow::ensure!(alerts.is_empty() || desk.tell(alerts), "the alert desk's thread is gone");
         }
+        crash::point("keeper: told");
         self.quanta.fetch_add(1, Ordering::Relaxed);
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
+        }
+        crash::point("keeper: handed to the store");
+        if let (Some(snapshots), Some(mut cut)) = (&self.snapshots, cut) {
+            cut.set_alerts(self.alerts.save()?);
+            snapshots.take(*cut);
         }
         Ok(())
     }
@@ -283,7 +372,17 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
         idle_ms: config.time.idle_ms,
         // Without the check of skew, old frames are replayed live: no arrival to compare with.
         ahead_ms_max: if config.time.skew_ms_max == 0 { i64::MAX } else { integer(config.time.ahead_ms_max) },
+        keeps_journal: false,
+        states: Arc::default(),
         views: config.views.settings(&config.time),
+    }
+}
+
+/// How far the store has everything. Without a store nothing waits for it.
+fn stored(writer: Option<&Writer>) -> Stored {
+    match writer.cloned() {
+        Some(writer) => Box::new(move || writer.acknowledged()),
+        None => Box::new(|| u64::MAX),
     }
 }
 
@@ -295,15 +394,22 @@ fn rules(config: &Config) -> anyhow::Result<Rules> {
     Ok(rules)
 }
 
-/// The desk and, of a replay, the file that it works with for as long as it lasts: what a replay tells is told anew each time.
-fn desk(config: &Config, pace: Pace, edge: &Sender<EdgeRow>) -> anyhow::Result<(Option<Arc<Desk>>, Option<PathBuf>)> {
+/// The desk and, of a replay, the file that it works with for as long as it lasts: what a replay tells is told anew each time, unless its
+/// journal says that it goes on.
+fn desk(
+    config: &Config,
+    pace: Pace,
+    journal_dir: Option<&Path>,
+    edge: &Sender<EdgeRow>,
+) -> anyhow::Result<(Option<Arc<Desk>>, Option<PathBuf>)> {
     let Plan { setup, limits } = notify::plan(config)?;
     if setup.channels.is_empty() && pace == Pace::Replay {
         return Ok((None, None));
     }
-    let (path, passing) = match pace {
-        Pace::Live => (notify::outbox_path(config), None),
-        Pace::Replay => {
+    let (path, passing) = match (pace, journal_dir) {
+        (Pace::Live, _) => (notify::outbox_path(config), None),
+        (Pace::Replay, Some(dir)) => (dir.join("outbox.sqlite"), None),
+        (Pace::Replay, None) => {
             let name = format!("regimeflow-outbox-{}-{}.sqlite", std::process::id(), clock::now_ms());
             let path = std::env::temp_dir().join(name);
             (path.clone(), Some(path))

@@ -504,7 +504,7 @@ fn every_edge_row() -> Vec<EdgeRow> {
             symbol: "BTCUSDT".into(),
             from_ts: T0,
             to_ts: None,
-            recovered: "none",
+            recovered: regimeflow::store::edge::Recovered::None,
             cause: "disconnect".into(),
             known_at,
         }),

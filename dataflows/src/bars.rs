@@ -23,10 +23,11 @@ use timely::dataflow::operators::vec::Map;
 use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::fixed::{Notional, Price, Quantity};
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Aggregate, Bar, Clock, DAY_MS, InstrumentId, Instruments, Kline, MINUTE_MS, Partial, SECOND_MS, Timeframe, Venue,
 };
-use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum, replace};
 use fills::Fills;
 pub use longer::longer;
 
@@ -54,14 +55,14 @@ enum Input {
 pub fn bars<'scope>(
     partials: StreamVec<'scope, KnownAt, Partial>,
     klines: StreamVec<'scope, KnownAt, Kline>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> Bars<'scope> {
-    let mut state = State::new(config, instruments);
+    let state = State::new(config, instruments);
     let fills = klines.flat_map(|kline| kline.fills().then_some(Input::Fill(kline)));
     let input = partials.map(Input::Prints).concat(fills);
-    let both = per_quantum(input, clocks, "bars", move |known_at, input, clocks, changes| {
+    let both = per_quantum(input, clocks, "bars", state, |state, known_at, input, clocks, changes| {
         state.quantum(known_at, &input, clocks, changes);
     });
     Bars {
@@ -95,6 +96,7 @@ struct State {
     forgotten_to: i64,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct InstrumentBars {
     id: InstrumentId,
     venue: Venue,
@@ -103,6 +105,7 @@ struct InstrumentBars {
 }
 
 /// A bar that can still change.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Entry {
     body: Body,
     said: Said,
@@ -110,6 +113,7 @@ struct Entry {
     is_closed: bool,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 enum Body {
     Traded(Box<Aggregate>),
     /// At the last close.
@@ -117,12 +121,41 @@ enum Body {
 }
 
 /// What was last said of a bar.
+#[derive(serde::Serialize, serde::Deserialize)]
 enum Said {
     Nothing,
     /// What it is now.
     This,
     /// What it was before something changed it.
     Old(Box<Bar>),
+}
+
+/// By time frame and opening: an instrument's open bars that changed since open bars were last published.
+type Dirty = Vec<(usize, i64)>;
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        let Self { watermarks, heard, closed_to, flat_to, published_at, forgotten_to, .. } = self;
+        save.shared(&(watermarks, heard, closed_to, flat_to, published_at, forgotten_to));
+        let mut dirty: Vec<Dirty> = vec![Vec::new(); self.instruments.len()];
+        for &(at, frame, open_ts) in self.dirty_open.iter().flatten() {
+            dirty[at].push((frame, open_ts));
+        }
+        self.instruments.iter().zip(dirty).for_each(|part| save.part(part.0.id, &part));
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        if let Some(shared) = load.shared()? {
+            (self.watermarks, self.heard, self.closed_to, self.flat_to, self.published_at, self.forgotten_to) = shared;
+        }
+        while let Some((id, (instrument, dirty))) = load.part::<(InstrumentBars, Dirty)>()? {
+            let at = self.instruments.len();
+            self.index.insert(id, at);
+            self.instruments.push(instrument);
+            dirty.into_iter().for_each(|(frame, open_ts)| self.dirty_open[frame].push((at, frame, open_ts)));
+        }
+        Ok(())
+    }
 }
 
 impl State {

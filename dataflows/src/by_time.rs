@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::{Bound, Range, RangeBounds};
 
 /// An ordered map from a time (whatever its unit) to `T`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ByTime<T>(VecDeque<(i64, T)>);
 
 impl<T> Default for ByTime<T> {

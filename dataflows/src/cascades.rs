@@ -30,11 +30,12 @@ use timely::dataflow::operators::vec::Map;
 use crate::by_time::ByTime;
 use crate::config::{Cascades, Config};
 use crate::due::Due;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Cascade, Clock, InstrumentId, Instruments, Liquidation, Partial, Real, SECOND_MS, SelfExcitation, Severity, SideBias, Venue,
     Window,
 };
-use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum, replace};
 use crate::prices::Prices;
 use excitation::{AtOnset, Excitation};
 use heard::HeardDays;
@@ -69,12 +70,12 @@ pub struct Views<'scope> {
 pub fn cascades<'scope>(
     events: StreamVec<'scope, KnownAt, Liquidation>,
     partials: StreamVec<'scope, KnownAt, Partial>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> Views<'scope> {
     let input = events.map(Input::Event).concat(partials.map(Input::Prints));
-    let mut state = State {
+    let state = State {
         config: config.cascades,
         horizon_ms: config.correction_horizon_ms,
         watermarks: Watermarks::new(config.lateness_ms),
@@ -85,7 +86,7 @@ pub fn cascades<'scope>(
         at_hand: Vec::new(),
         spoilt: BTreeSet::new(),
     };
-    let rows = per_quantum(input, clocks, "cascades", move |_known_at, input, clocks, changes| {
+    let rows = per_quantum(input, clocks, "cascades", state, |state, _known_at, input, clocks, changes| {
         state.quantum(&input, clocks, changes);
     });
     Views {
@@ -109,6 +110,7 @@ struct State {
     spoilt: BTreeSet<InstrumentId>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct InstrumentCascades {
     venue: Venue,
     seconds: Seconds,
@@ -133,6 +135,27 @@ const LOOK_BACK_SECS: i64 = 300;
 /// What is kept is looked through so often, in seconds of event time, and when nothing happens so often.
 const FORGET_EVERY_SECS: i64 = 60;
 const FORGET_IDLE_EVERY_SECS: i64 = 600;
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        save.shared(&(&self.watermarks, &self.heard));
+        for (&id, instrument) in &self.by_instrument {
+            save.part(id, &(instrument, self.due.of(id), self.spoilt.contains(&id)));
+        }
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        if let Some(shared) = load.shared()? {
+            (self.watermarks, self.heard) = shared;
+        }
+        while let Some((id, (instrument, due, is_spoilt))) = load.part::<(InstrumentCascades, Option<i64>, bool)>()? {
+            self.due.set(instrument.venue, id, due);
+            self.spoilt.extend(is_spoilt.then_some(id));
+            self.by_instrument.insert(id, instrument);
+        }
+        Ok(())
+    }
+}
 
 impl State {
     fn quantum(&mut self, input: &[Input], clocks: &[Clock], changes: &mut Vec<(Row, isize)>) {

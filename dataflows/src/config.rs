@@ -4,7 +4,7 @@ use crate::fixed::{Notional, ONE, Rate};
 use crate::model::{MINUTE_MS, Timeframe};
 
 /// Settings of all views.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Config {
     /// How late an event may be without being called late.
     pub lateness_ms: i64,
@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 /// When liquidations are a cascade (ANALYTICS: "Cascade").
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Cascades {
     /// Which thresholds count.
     pub mode: CascadeMode,
@@ -54,7 +54,7 @@ pub struct Cascades {
 }
 
 /// How liquidations beget liquidations.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SelfExcitation {
     /// A side with fewer events in 24 h is not fitted.
     pub events_min: usize,
@@ -63,7 +63,7 @@ pub struct SelfExcitation {
 }
 
 /// Cascades of several assets at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct MarketCascades {
     /// So many base assets.
     pub assets_min: usize,
@@ -72,7 +72,7 @@ pub struct MarketCascades {
 }
 
 /// Which thresholds count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum CascadeMode {
     /// The configured dollars.
     Absolute,
@@ -83,7 +83,7 @@ pub enum CascadeMode {
 }
 
 /// A window must be above the quantile of the symbol's same windows at every second of the known days before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Adaptive {
     /// Which.
     pub quantile: f64,
@@ -96,7 +96,7 @@ pub struct Adaptive {
 }
 
 /// A window's limits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Threshold {
     /// The window's notional must be above this.
     pub minimum: Notional,
@@ -124,7 +124,7 @@ pub fn rate(fraction: f64) -> Rate {
 }
 
 /// Volatility estimators and regimes (ANALYTICS: "Volatility").
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Volatility {
     /// Whose boundaries count.
     pub mode: VolatilityMode,
@@ -147,7 +147,7 @@ pub struct Volatility {
 }
 
 /// Whose boundaries tell volatility regimes apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum VolatilityMode {
     /// The same for all symbols.
     Absolute,
@@ -156,7 +156,7 @@ pub enum VolatilityMode {
 }
 
 /// Where much was liquidated (ANALYTICS: "Support zones").
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SupportZones {
     /// Minutes of the trailing window.
     pub window_minutes: i64,
@@ -171,7 +171,7 @@ pub struct SupportZones {
 }
 
 /// When funding is unusual (ANALYTICS: "Funding"). Rates are per 8 h.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Funding {
     /// An anomaly has a |z| against 30 days above this.
     pub anomaly_z: f64,
@@ -200,7 +200,7 @@ pub struct Funding {
 }
 
 /// Open interest (ANALYTICS: "Open interest"). Changes are fractions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct OpenInterest {
     /// A change over an hour below it is none.
     pub quadrant_interest_min: f64,
@@ -211,7 +211,7 @@ pub struct OpenInterest {
 }
 
 /// Correlations, market mode, betas, breaks (ANALYTICS: "Correlation").
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Correlation {
     /// The windows. Time frames up to 1h.
     pub horizons: Vec<CorrelationWindow>,
@@ -234,7 +234,7 @@ pub struct Correlation {
 }
 
 /// A window of bars.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CorrelationWindow {
     /// Of which bars.
     pub timeframe: Timeframe,
@@ -251,7 +251,7 @@ impl CorrelationWindow {
 }
 
 /// When a pair breaks apart, and when that is over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CorrelationBreaks {
     /// r below this is a break, unless the pair has always been so.
     pub r_below: f64,
@@ -270,7 +270,7 @@ pub struct CorrelationBreaks {
 }
 
 /// Lead and lag (ANALYTICS: "Lead–lag").
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct LeadLag {
     /// Canonical symbols that are compared.
     pub symbols: Vec<String>,
@@ -327,7 +327,7 @@ impl Default for Correlation {
 }
 
 /// Regimes by hidden Markov models (ANALYTICS: "HMM regimes").
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Regimes {
     /// Bars of which regimes are told. Empty: none, at no cost.
     pub timeframes: Vec<Timeframe>,
@@ -356,7 +356,7 @@ pub struct Regimes {
 }
 
 /// When time frames confirm each other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Confirmation {
     /// Who votes, from the fastest, with its weight.
     pub weights: Vec<(Timeframe, f64)>,

@@ -16,19 +16,18 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use hmm::{Label, Vote};
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Exchange;
 use timely::dataflow::operators::vec::Map;
 
 use crate::anchors::anchor_of;
 use crate::config::{Config, Confirmation as Settings};
+use crate::keeping::ById;
 use crate::model::{
     Change, Clock, Confirmation, EpisodeKind, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe, Venue,
 };
 use crate::models::Model;
-use crate::operators::{KnownAt, NEVER, per_quantum};
+use crate::operators::{Clocks, KnownAt, NEVER, per_quantum};
 use crate::regime_episodes::{Seen, Sighting};
 use crate::standing::Standing;
 
@@ -82,7 +81,7 @@ enum Output {
 /// Maintains the confirmations of all symbols. A symbol's votes meet on one worker.
 pub fn confirmations<'scope>(
     ballots: VecCollection<'scope, KnownAt, Ballot, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     names: Arc<Instruments>,
 ) -> Confirmations<'scope> {
@@ -96,8 +95,11 @@ pub fn confirmations<'scope>(
         let symbol = names.across(&instrument.symbol)?;
         Some(((symbol, instrument.venue, ballot), known_at, diff))
     });
-    let mut symbols: FxHashMap<InstrumentId, Symbol> = FxHashMap::default();
-    let logic = move |_known_at, mut rows: Vec<Change<(InstrumentId, Venue, Ballot)>>, _: &[Clock], changes: &mut Vec<_>| {
+    let logic = move |symbols: &mut ById<Symbol>,
+                      _known_at,
+                      mut rows: Vec<Change<(InstrumentId, Venue, Ballot)>>,
+                      _: &[Clock],
+                      changes: &mut Vec<_>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         rows.sort_unstable_by_key(|((symbol, ..), _, diff)| (*symbol, *diff));
         for rows in rows.chunk_by(|a, b| a.0.0 == b.0.0) {
@@ -108,7 +110,7 @@ pub fn confirmations<'scope>(
             symbol.forget(&rules);
         }
     };
-    let all = per_quantum(of_symbol.exchange(|((symbol, ..), _, _)| symbol.0), clocks, "confirmations", logic);
+    let all = per_quantum(of_symbol.exchange(|((symbol, ..), _, _)| symbol.0), clocks, "confirmations", ById::default(), logic);
     Confirmations {
         confirmations: all.clone().flat_map(|output| if let Output::Confirmation(row) = output { Some(row) } else { None }),
         sightings: all.flat_map(|output| if let Output::Seen(row) = output { Some(row) } else { None }),
@@ -133,6 +135,7 @@ impl Rules {
 }
 
 /// The votes of one symbol.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Symbol {
     /// By the end of the bar.
     ballots: BTreeMap<(i64, Venue, Timeframe), Ballot>,
@@ -160,7 +163,7 @@ impl Default for Symbol {
 }
 
 /// The hysteresis after a point.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Held {
     /// The last point that was taken in. `None`: begin anew.
     at: Option<i64>,

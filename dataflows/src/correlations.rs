@@ -27,14 +27,14 @@ use std::sync::Arc;
 
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Exchange;
 use timely::dataflow::operators::core::Partition;
 use timely::dataflow::operators::vec::Filter;
 
 use crate::config::Config;
-use crate::model::{Bar, Beta, Change, Clock, Correlation, CorrelationBreak, Instruments, MarketMode, Timeframe};
-use crate::operators::{KnownAt, per_quantum};
+use crate::keeping::{Kept, Load, Save};
+use crate::model::{Bar, Beta, Change, Correlation, CorrelationBreak, InstrumentId, Instruments, MarketMode, Timeframe};
+use crate::operators::{Clocks, KnownAt, per_quantum};
 pub use eigen::{First, first};
 use horizon::HorizonState;
 pub use products::{CrossProducts, Joint, pair};
@@ -64,7 +64,7 @@ enum Output {
 /// Maintains the views from closed bars. All of one time frame are on one worker.
 pub fn correlations<'scope>(
     closed: VecCollection<'scope, KnownAt, Bar, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: &Arc<Instruments>,
 ) -> Correlations<'scope> {
@@ -74,17 +74,18 @@ pub fn correlations<'scope>(
         let state = HorizonState::new(&settings, window, config.correction_horizon_ms, Arc::clone(instruments));
         state.map(|state| (window.timeframe, state))
     };
-    let mut states: Vec<(Timeframe, HorizonState)> = settings.horizons.iter().filter_map(state).collect();
+    let states: Vec<(Timeframe, HorizonState)> = settings.horizons.iter().filter_map(state).collect();
     let bars = closed.inner.filter(move |(bar, _, _)| timeframes.contains(&bar.timeframe));
     let bars = bars.exchange(|(bar, _, _)| bar.timeframe as u64);
-    let all = per_quantum(bars, clocks, "correlations", move |_, mut bars: Vec<Change<Bar>>, _, changes| {
+    let state = Horizons { states, names: Arc::clone(instruments) };
+    let all = per_quantum(bars, clocks, "correlations", state, |state, _, mut bars: Vec<Change<Bar>>, _, changes| {
         if bars.is_empty() {
             return;
         }
         bars.sort_unstable_by_key(|(bar, _, _)| bar.timeframe);
         for bars in bars.chunk_by_mut(|a, b| a.0.timeframe == b.0.timeframe) {
             let of = bars[0].0.timeframe;
-            for (_, state) in states.iter_mut().filter(|(timeframe, _)| *timeframe == of) {
+            for (_, state) in state.states.iter_mut().filter(|(timeframe, _)| *timeframe == of) {
                 state.quantum(bars, changes);
             }
         }
@@ -107,5 +108,27 @@ pub fn correlations<'scope>(
         market_mode: next().flat_map(|row| if let Output::Mode(row) = row { Some(row) } else { None }),
         betas: next().flat_map(|row| if let Output::Beta(row) = row { Some(row) } else { None }),
         correlation_breaks: next().flat_map(|row| if let Output::Break(row) = row { Some(row) } else { None }),
+    }
+}
+
+struct Horizons {
+    states: Vec<(Timeframe, HorizonState)>,
+    names: Arc<Instruments>,
+}
+
+impl Kept for Horizons {
+    fn save(&self, save: &mut Save) {
+        for (place, (timeframe, state)) in self.states.iter().enumerate().filter(|(_, (_, state))| !state.is_empty()) {
+            save.part(InstrumentId(*timeframe as u64), &(place, state));
+        }
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        while let Some((_, (place, state))) = load.part::<(usize, HorizonState)>()? {
+            if let Some((_, known)) = self.states.get_mut(place) {
+                *known = state.named(Arc::clone(&self.names));
+            }
+        }
+        Ok(())
     }
 }

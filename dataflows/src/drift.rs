@@ -15,12 +15,11 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 
 use crate::config::Config;
 use crate::model::{Change, Clock, Drift, EpisodeKind, InstrumentId, MINUTE_MS, ModelId, Real, Regime, Timeframe};
 use crate::models::Model;
-use crate::operators::{KnownAt, NEVER, per_quantum};
+use crate::operators::{Clocks, KnownAt, NEVER, per_quantum};
 use crate::regime_episodes::{Seen, Sighting};
 use crate::standing::Standing;
 use divergence::Sums;
@@ -33,7 +32,7 @@ const FULL_SCORE: f64 = 6.0;
 const BLOCK_MAX: usize = 10_000;
 
 /// How surprised a model was by one bar.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Surprise {
     instrument: InstrumentId,
     timeframe: Timeframe,
@@ -46,7 +45,7 @@ pub struct Surprise {
 }
 
 /// A model and what it is measured against ([`hmm::DriftReference`], comparable).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 struct Fit {
     model: ModelId,
     /// 0: it has no reference.
@@ -85,7 +84,7 @@ enum Output {
 /// Maintains the drift of all active models.
 pub fn drift<'scope>(
     surprises: VecCollection<'scope, KnownAt, Surprise, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
 ) -> Drifts<'scope> {
     let limits = Limits {
@@ -93,8 +92,7 @@ pub fn drift<'scope>(
         bars: config.regimes.drift_bars.max(1),
         horizon_ms: config.correction_horizon_ms + MINUTE_MS,
     };
-    let mut tracks: FxHashMap<(InstrumentId, Timeframe), Track> = FxHashMap::default();
-    let logic = move |_known_at, mut rows: Vec<Change<Surprise>>, _: &[Clock], changes: &mut Vec<(Output, isize)>| {
+    let logic = move |tracks: &mut Tracks, _known_at, mut rows: Vec<Change<Surprise>>, _: &[Clock], changes: &mut Vec<(Output, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         rows.sort_unstable_by_key(|(row, _, diff)| (row.instrument, row.timeframe, *diff));
         for rows in rows.chunk_by(|a, b| (a.0.instrument, a.0.timeframe) == (b.0.instrument, b.0.timeframe)) {
@@ -106,12 +104,14 @@ pub fn drift<'scope>(
             track.forget(&limits);
         }
     };
-    let all = per_quantum(surprises.inner, clocks, "drift", logic);
+    let all = per_quantum(surprises.inner, clocks, "drift", Tracks::default(), logic);
     Drifts {
         drift: all.clone().flat_map(|output| if let Output::Drift(row) = output { Some(row) } else { None }),
         sightings: all.flat_map(|output| if let Output::Seen(row) = output { Some(row) } else { None }),
     }
 }
+
+type Tracks = FxHashMap<(InstrumentId, Timeframe), Track>;
 
 struct Limits {
     score: f64,
@@ -120,7 +120,7 @@ struct Limits {
 }
 
 /// One instrument's surprises of one time frame, in order of bars.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Track {
     bars: VecDeque<Bar>,
     /// Of the same bars.
@@ -133,7 +133,7 @@ struct Track {
     seen: Standing<Sighting>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Bar {
     ts: i64,
     nanonats: i64,

@@ -15,6 +15,10 @@ pub(crate) struct Due {
 
 impl Due {
     /// From now on `id` is due at `time` of its venue's clock, or never.
+    pub fn of(&self, id: InstrumentId) -> Option<i64> {
+        self.times.get(&id).copied()
+    }
+
     pub fn set(&mut self, venue: Venue, id: InstrumentId, time: Option<i64>) {
         let old = match time {
             Some(time) => self.times.insert(id, time),

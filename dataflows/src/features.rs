@@ -34,10 +34,11 @@ use timely::dataflow::operators::vec::{Filter, Map};
 
 use crate::config::Config;
 use crate::minutes::Known;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Bar, Clock, Features, FundingKind, FundingRow, InstrumentId, Instruments, Liquidation, MINUTE_MS, Real, Timeframe, Venue,
 };
-use crate::operators::{KnownAt, Watermarks, per_quantum};
+use crate::operators::{Clocks, KnownAt, Watermarks, per_quantum};
 use crate::quotes::InterestSample;
 use flows::{FLOWS, Flows, Kind};
 use heard::Heard;
@@ -100,7 +101,7 @@ impl Sample {
 /// Maintains the features of all instruments on the configured time frames.
 pub fn features<'scope>(
     inputs: Inputs<'scope>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     names: Arc<Instruments>,
 ) -> VecCollection<'scope, KnownAt, Features, isize> {
@@ -114,8 +115,10 @@ pub fn features<'scope>(
     let funding = inputs.funding.inner.filter(move |_| is_wanted);
     let funding = funding.flat_map(|(row, _, diff)| Sample::of_funding(&row).map(|sample| Input::Sample(sample, diff)));
     let input = bars.concat(liquidations).concat(interest).concat(funding);
-    let mut state = State::new(config, timeframes, names);
-    per_quantum(input, clocks, "features", move |_known_at, input, clocks, changes| state.quantum(input, clocks, changes))
+    let state = State::new(config, timeframes, names);
+    per_quantum(input, clocks, "features", state, |state, _known_at, input, clocks, changes| {
+        state.quantum(input, clocks, changes);
+    })
 }
 
 /// The rows of one instrument's closed bars of one time frame, oldest first; bars may be missing, none may be twice. What flowed beside them
@@ -143,12 +146,27 @@ struct State {
     touched: Vec<InstrumentId>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Instrument {
     venue: Venue,
     /// By time frame.
     series: Box<[Series]>,
     flows: Flows,
     is_touched: bool,
+}
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        save.shared(&(&self.watermarks, &self.heard));
+        self.by_instrument.save(save);
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        if let Some(shared) = load.shared()? {
+            (self.watermarks, self.heard) = shared;
+        }
+        self.by_instrument.load(load)
+    }
 }
 
 impl State {

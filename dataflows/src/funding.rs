@@ -13,13 +13,12 @@ mod series;
 mod settled;
 
 use differential_dataflow::VecCollection;
-use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 
 use crate::by_time::ByTime;
 use crate::config::{Config, Funding as Settings};
+use crate::keeping::ById;
 use crate::model::{AnomalyKind, Change, Clock, FundingAnomaly, FundingKind, FundingRow, InstrumentId, MINUTE_MS, Paid};
-use crate::operators::{KnownAt, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, per_quantum, replace};
 use crate::quotes::RateSample;
 
 pub(crate) use episodes::Episodes;
@@ -46,13 +45,12 @@ enum Row {
 /// Maintains both views for all instruments.
 pub fn funding<'scope>(
     rates: VecCollection<'scope, KnownAt, RateSample, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
 ) -> Funding<'scope> {
     let settings = config.funding;
     let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
-    let mut by_instrument: FxHashMap<InstrumentId, Rates> = FxHashMap::default();
-    let logic = move |_known_at, mut samples: Vec<Change<RateSample>>, _: &[Clock], changes: &mut Vec<(Row, isize)>| {
+    let logic = move |by_instrument: &mut ById<Rates>, _known_at, mut samples: Vec<Change<RateSample>>, _: &[Clock], changes: &mut Vec<(Row, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         samples.sort_unstable_by_key(|(sample, _, diff)| (sample.instrument, *diff, sample.kind, sample.ts));
         for samples in samples.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
@@ -67,7 +65,7 @@ pub fn funding<'scope>(
             rates.report(&settings, horizon_minutes, changes);
         }
     };
-    let rows = per_quantum(rates.inner, clocks, "funding", logic);
+    let rows = per_quantum(rates.inner, clocks, "funding", ById::default(), logic);
     Funding {
         rows: rows.clone().flat_map(|row| if let Row::Rate(row) = row { Some(row) } else { None }),
         anomalies: rows.flat_map(|row| if let Row::Anomaly(row) = row { Some(row) } else { None }),
@@ -75,6 +73,7 @@ pub fn funding<'scope>(
 }
 
 /// One instrument's rates.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Rates {
     series: Series,
     /// The predicted rates that may still be corrected, by minute, with the rows that are out.

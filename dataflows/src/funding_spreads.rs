@@ -6,8 +6,6 @@
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
-use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Exchange};
 
@@ -15,10 +13,11 @@ use crate::by_time::ByTime;
 use crate::config::{Config, Funding as Settings};
 use crate::fixed::{Quantity, Rate};
 use crate::funding::{Episodes, Series, per_8h};
+use crate::keeping::ById;
 use crate::model::{
-    AnomalyKind, Clock, FundingAnomaly, FundingKind, FundingSpread, InstrumentId, Instruments, MINUTE_MS, Real, Venue,
+    AnomalyKind, FundingAnomaly, FundingKind, FundingSpread, InstrumentId, Instruments, MINUTE_MS, Real, Venue,
 };
-use crate::operators::{KnownAt, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, per_quantum, replace};
 use crate::quotes::{InterestSample, KNOWN_MINUTES, RateSample};
 use crate::venues::{Due, Said, Symbols, keep_minutes};
 
@@ -52,7 +51,7 @@ type Input = (InstrumentId, isize, Venue, i64, Leg);
 pub fn funding_spreads<'scope>(
     rates: VecCollection<'scope, KnownAt, RateSample, isize>,
     interest: VecCollection<'scope, KnownAt, InterestSample, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> Spreads<'scope> {
@@ -68,8 +67,8 @@ pub fn funding_spreads<'scope>(
         Some((symbol, diff, venue, sample.ts.div_euclid(MINUTE_MS), Leg::Interest(sample.base)))
     });
     let legs = rates.concat(interest).exchange(|leg: &Input| leg.0.0);
-    let mut by_symbol: FxHashMap<InstrumentId, Symbol> = FxHashMap::default();
-    let rows = per_quantum(legs, clocks, "funding_spreads", move |_known_at, mut legs: Vec<Input>, _clocks, changes| {
+    let state: ById<Symbol> = ById::default();
+    let rows = per_quantum(legs, clocks, "funding_spreads", state, move |by_symbol, _known_at, mut legs: Vec<Input>, _clocks, changes| {
         legs.sort_unstable();
         for legs in legs.chunk_by(|a, b| a.0 == b.0) {
             let id = legs[0].0;
@@ -84,6 +83,7 @@ pub fn funding_spreads<'scope>(
     }
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Symbol {
     id: InstrumentId,
     rates: Said<i64>,

@@ -23,13 +23,15 @@ use std::sync::Arc;
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Exchange;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::Broadcast;
 
 use crate::config::Config;
 use crate::hot::{Counters, base};
-use crate::model::{Clock, Instruments, LateEvent, Tick};
+use crate::model::{BaseRow, Clock, Instruments, LateEvent, Tick};
 use crate::models::Release;
-use crate::operators::{KnownAt, per_quantum};
+use crate::keeping::Keeping;
+use crate::operators::{Clocks, KnownAt, per_quantum};
 use crate::{
     bars, cascades, correlations, features, funding, funding_spreads, kline_checks, lead_lag, liquidations, market_cascades,
     oi_shocks, open_interest, open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
@@ -50,19 +52,35 @@ macro_rules! views {
 }
 crate::for_each_view!(views);
 
-/// Builds the dataflow behind `ticks`, `clocks` and `releases` of models, which may lie on any worker.
+/// What goes in. It may lie on any worker.
+pub struct Inputs<'scope> {
+    /// What venues say.
+    pub ticks: StreamVec<'scope, KnownAt, Tick>,
+    /// How far they have come.
+    pub clocks: StreamVec<'scope, KnownAt, Clock>,
+    /// Models.
+    pub releases: StreamVec<'scope, KnownAt, Release>,
+    /// After a restart, what a journal kept. `None`: no journal is kept.
+    pub restored: Option<StreamVec<'scope, KnownAt, BaseRow>>,
+    /// Where states are saved to and loaded from.
+    pub keeping: Keeping,
+}
+
+/// Builds the dataflow. Beside the views, the rows that a journal is to keep (where none is kept there are none).
 pub fn build<'scope>(
-    ticks: StreamVec<'scope, KnownAt, Tick>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
-    releases: StreamVec<'scope, KnownAt, Release>,
+    inputs: Inputs<'scope>,
     config: &Config,
     instruments: &Arc<Instruments>,
     counters: &Arc<Counters>,
-) -> Views<'scope> {
-    let clocks = clocks.broadcast();
+) -> (Views<'scope>, StreamVec<'scope, KnownAt, BaseRow>) {
+    let Inputs { ticks, clocks, releases, restored, keeping } = inputs;
+    let clocks = Clocks { records: clocks.broadcast(), keeping };
     let names = || Arc::clone(instruments);
 
-    let base = base(ticks, clocks.clone(), config, names(), Arc::clone(counters));
+    let keeps_journal = restored.is_some();
+    let restored = restored.unwrap_or_else(|| empty(ticks.scope()));
+    let base = base(ticks, clocks.clone(), restored, keeps_journal, config, names(), Arc::clone(counters));
+    let journal = base.journal.clone();
     let bars = bars::bars(base.partials.clone(), base.klines.clone(), clocks.clone(), config, names());
     let zones = support_zones::support_zones(&base, clocks.clone(), config, names());
     let volatility = volatility::volatility(bars.closed.clone(), clocks.clone(), config);
@@ -86,7 +104,7 @@ pub fn build<'scope>(
     let open_interest = open_interest::open_interest(quotes.interest.clone(), bars.closed.clone(), clocks.clone(), config);
     let (liquidated, interest) = (base.liquidations.clone(), quotes.interest.clone());
     let windows = liquidations::windows(liquidated, bars.closed.clone(), interest, clocks.clone(), config, names());
-    Views {
+    let views = Views {
         kline_checks: kline_checks::kline_checks(base.klines, bars.closed.clone(), clocks.clone(), config, names()),
         funding_anomalies: funding.anomalies.concat(spreads.anomalies),
         funding_spreads: spreads.rows,
@@ -121,17 +139,18 @@ pub fn build<'scope>(
         lead_lag: lead_lag.lead_lag,
         lead_scores: lead_lag.lead_scores,
         leaders: lead_lag.leaders,
-    }
+    };
+    (views, journal)
 }
 
 /// Numbers the late events of each (venue, stream) and quantum. A venue's meet on one worker and are sorted, so that numbers
 /// depend neither on the number of workers nor on the order inside the quantum.
 fn late_events<'scope>(
     late: StreamVec<'scope, KnownAt, LateEvent>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
 ) -> View<'scope, LateEvent> {
     let by_venue = late.exchange(|event| event.venue as u64);
-    per_quantum(by_venue, clocks, "late_events", |_, mut events, _, changes| {
+    per_quantum(by_venue, clocks, "late_events", (), |(), _, mut events, _, changes| {
         events.sort_unstable_by_key(|event| (event.venue, event.stream, event.ts, event.instrument, event.applied));
         for events in events.chunk_by_mut(|a, b| (a.venue, a.stream) == (b.venue, b.stream)) {
             for (seq, event) in (0..).zip(events) {

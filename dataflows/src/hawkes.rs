@@ -32,7 +32,7 @@ const PRIOR_EVENTS: f64 = 4.0;
 pub const EVENTS_MAX: usize = 20_000;
 
 /// A fitted process. Rates are per second.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Fit {
     /// Background by hour from the beginning of the window.
     pub mu: Vec<f64>,

@@ -19,11 +19,15 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use crate::config::Config;
 use crate::fixed::Price;
 use crate::model::{
-    Aggregate, Clock, Funding, FundingKind, InstrumentId, Instruments, Kline, LastPrice, LateEvent, LateStream, Liquidation,
-    MINUTE_MS, Partial, PrintOrder, SECOND_MS, Tick, Trade, TradeKind, Venue,
+    Aggregate, BaseRow, Clock, Funding, FundingKind, InstrumentId, Instruments, Kline, LastPrice, LateEvent, LateStream,
+    Liquidation, MINUTE_MS, Partial, PrintOrder, SECOND_MS, Seen, Tick, Trade, TradeId, TradeKind, Venue,
 };
-use crate::operators::{KnownAt, NEVER, Watermarks};
+use crate::keeping::{Kept, Load, Save};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks};
 use crate::prints::{SeenNames, SeenPrints};
+
+/// The operator.
+const NAME: &str = "base rows";
 
 /// What became of ticks, over all workers. Every tick is used or counted here.
 #[derive(Debug, Default)]
@@ -54,26 +58,35 @@ pub struct Base<'scope> {
     pub klines: StreamVec<'scope, KnownAt, Kline>,
     /// Events that came late, not numbered yet.
     pub late: StreamVec<'scope, KnownAt, LateEvent>,
+    /// All of the above that came of ticks, and what de-duplication must remember, if a journal is kept.
+    pub journal: StreamVec<'scope, KnownAt, BaseRow>,
 }
 
-/// Turns ticks into base rows. `clocks` must have reached every worker.
+/// Turns ticks into base rows, beside those of an earlier run, which are passed on as they are. `clocks` must have reached every worker.
 pub fn base<'scope>(
     ticks: StreamVec<'scope, KnownAt, Tick>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
+    restored: StreamVec<'scope, KnownAt, BaseRow>,
+    keeps_journal: bool,
     config: &Config,
     instruments: Arc<Instruments>,
     counters: Arc<Counters>,
 ) -> Base<'scope> {
-    let mut builder = OperatorBuilder::new("base rows".to_owned(), ticks.scope());
+    let Clocks { records: clocks, keeping } = clocks;
+    let mut builder = OperatorBuilder::new(NAME.to_owned(), ticks.scope());
     let mut ticks = builder.new_input(ticks, Exchange::new(|tick: &Tick| tick.instrument().0));
     let mut clocks = builder.new_input(clocks, Pipeline);
+    let mut restored = builder.new_input(restored, Exchange::new(|row: &BaseRow| row.instrument().0));
     let (partials_out, partials) = builder.new_output();
     let (liquidations_out, liquidations) = builder.new_output();
     let (quotes_out, quotes) = builder.new_output();
     let (klines_out, klines) = builder.new_output();
     let (late_out, late) = builder.new_output();
     let (last_prices_out, last_prices) = builder.new_output();
+    let (journal_out, journal) = builder.new_output();
     let mut hot = Hot::new(config, instruments, counters);
+    hot.keeps_journal = keeps_journal;
+    keeping.load(NAME, &mut hot);
 
     builder.build(move |_capabilities| {
         let mut partials_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Partial>>>::from(partials_out);
@@ -82,6 +95,7 @@ pub fn base<'scope>(
         let mut klines_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Kline>>>::from(klines_out);
         let mut late_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<LateEvent>>>::from(late_out);
         let mut last_prices_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<LastPrice>>>::from(last_prices_out);
+        let mut journal_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<BaseRow>>>::from(journal_out);
         let mut waiting: BTreeMap<KnownAt, Quantum> = BTreeMap::new();
         move |frontiers| {
             ticks.for_each(|capability, batch| {
@@ -99,13 +113,23 @@ pub fn base<'scope>(
                 let quantum = waiting.entry(*capability.time()).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
                 quantum.clocks.append(batch);
             });
+            restored.for_each(|capability, batch| {
+                let quantum = waiting.entry(*capability.time()).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
+                quantum.restored.append(batch);
+            });
             while let Some(entry) = waiting.first_entry() {
-                if frontiers.iter().any(|frontier| frontier.less_equal(entry.key())) {
+                let known_at = *entry.key();
+                if frontiers.iter().any(|frontier| frontier.less_equal(&known_at)) {
                     break;
                 }
-                let Quantum { capabilities, ticks, clocks } = entry.remove();
+                let Quantum { capabilities, ticks, clocks, restored } = entry.remove();
                 ticks.iter().for_each(|batch| hot.take(batch));
                 hot.settle(&clocks);
+                journal_out.activate().session(&capabilities[6]).give_iterator(hot.journal.drain(..));
+                hot.restore(restored);
+                if clocks.contains(&Clock::Save) {
+                    keeping.save(known_at, NAME, &hot);
+                }
                 partials_out.activate().session(&capabilities[0]).give_iterator(hot.partials.drain(..));
                 liquidations_out.activate().session(&capabilities[1]).give_iterator(hot.liquidations.drain(..));
                 quotes_out.activate().session(&capabilities[2]).give_iterator(hot.quotes.drain(..));
@@ -115,18 +139,19 @@ pub fn base<'scope>(
             }
         }
     });
-    Base { partials, last_prices, liquidations, quotes, klines, late }
+    Base { partials, last_prices, liquidations, quotes, klines, late, journal }
 }
 
 struct Quantum {
-    capabilities: [Capability<KnownAt>; 6],
+    capabilities: [Capability<KnownAt>; 7],
     ticks: Vec<Vec<Tick>>,
     clocks: Vec<Clock>,
+    restored: Vec<BaseRow>,
 }
 
 impl Quantum {
     fn new(retain: impl FnMut(usize) -> Capability<KnownAt>) -> Self {
-        Self { capabilities: std::array::from_fn(retain), ticks: Vec::new(), clocks: Vec::new() }
+        Self { capabilities: std::array::from_fn(retain), ticks: Vec::new(), clocks: Vec::new(), restored: Vec::new() }
     }
 }
 
@@ -146,6 +171,9 @@ struct Hot {
     klines: Vec<Kline>,
     late: Vec<LateEvent>,
     last_prices: Vec<LastPrice>,
+    /// What a journal is to keep of the quantum.
+    keeps_journal: bool,
+    journal: Vec<BaseRow>,
     /// Symbols whose last prices are wanted, and a bucket's length.
     close: (Vec<String>, i64),
 }
@@ -157,6 +185,8 @@ struct HotInstrument {
     liquidations: SeenNames<Liquidation>,
     /// Sums of this quantum by event second, the latest last. Nearly always one or two.
     open: Vec<(i64, Aggregate)>,
+    /// Names of this quantum's new prints, if a journal is kept.
+    fresh: Vec<Seen>,
     /// Where the last mark price and the last funding rate of this quantum are among its quotes.
     last_mark: Option<usize>,
     last_funding: Option<usize>,
@@ -167,6 +197,27 @@ struct HotInstrument {
 struct LastPrices {
     bucket_ms: i64,
     open: Vec<(i64, (PrintOrder, Price))>,
+}
+
+impl Kept for Hot {
+    fn save(&self, save: &mut Save) {
+        save.shared(&(&self.watermarks, self.forgotten_to));
+        for instrument in &self.instruments {
+            save.part(instrument.id, &(&instrument.prints, &instrument.liquidations));
+        }
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        if let Some(shared) = load.shared()? {
+            (self.watermarks, self.forgotten_to) = shared;
+        }
+        while let Some((id, seen)) = load.part()? {
+            if let Some(at) = self.find(id) {
+                (self.instruments[at].prints, self.instruments[at].liquidations) = seen;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Hot {
@@ -186,6 +237,8 @@ impl Hot {
             klines: Vec::new(),
             late: Vec::new(),
             last_prices: Vec::new(),
+            keeps_journal: false,
+            journal: Vec::new(),
             close: (config.lead_lag.symbols.clone(), config.lead_lag.bucket_ms),
         }
     }
@@ -207,13 +260,19 @@ impl Hot {
             let instrument = &mut self.instruments[at];
             match tick {
                 Tick::Trade(trade) if !instrument.prints.insert(trade) => duplicates += 1,
-                Tick::Trade(trade) if trade.kind != TradeKind::Market => off_book += 1,
                 Tick::Trade(trade) => {
-                    prints += 1;
-                    if instrument.open.is_empty() {
+                    if instrument.open.is_empty() && instrument.fresh.is_empty() {
                         self.touched.push(at);
                     }
-                    instrument.add(trade);
+                    if self.keeps_journal {
+                        instrument.note_seen(trade);
+                    }
+                    if trade.kind == TradeKind::Market {
+                        prints += 1;
+                        instrument.add(trade);
+                    } else {
+                        off_book += 1;
+                    }
                 }
                 Tick::Liquidation(event) if !instrument.liquidations.insert(event.ts, *event) => duplicates += 1,
                 Tick::Liquidation(event) => self.liquidations.push(*event),
@@ -230,7 +289,8 @@ impl Hot {
     /// The quantum is complete: its prints become partials, and time moves on.
     fn settle(&mut self, clocks: &[Clock]) {
         for at in self.touched.drain(..) {
-            let HotInstrument { id, open, last_prices, .. } = &mut self.instruments[at];
+            let HotInstrument { id, open, last_prices, fresh, .. } = &mut self.instruments[at];
+            self.journal.extend(fresh.drain(..).map(BaseRow::Seen));
             if let Some(LastPrices { open, .. }) = last_prices {
                 self.last_prices.extend(open.drain(..).map(|(bucket, last)| LastPrice { instrument: *id, bucket, last }));
             }
@@ -241,8 +301,35 @@ impl Hot {
                 (self.instruments[at].last_mark, self.instruments[at].last_funding) = (None, None);
             }
         }
+        if self.keeps_journal {
+            self.journal.extend(self.partials.iter().cloned().map(BaseRow::Partial));
+            self.journal.extend(self.last_prices.iter().copied().map(BaseRow::LastPrice));
+            self.journal.extend(self.liquidations.iter().copied().map(BaseRow::Liquidation));
+            self.journal.extend(self.quotes.iter().cloned().map(BaseRow::Quote));
+            self.journal.extend(self.klines.iter().copied().map(BaseRow::Kline));
+            self.journal.extend(self.late.iter().copied().map(BaseRow::Late));
+        }
         self.watermarks.advance(clocks);
         self.forget();
+    }
+
+    /// Passes on what an earlier run had made of ticks, and remembers what it had seen.
+    fn restore(&mut self, rows: Vec<BaseRow>) {
+        for row in rows {
+            let Some(at) = self.find(row.instrument()) else { continue };
+            match row {
+                BaseRow::Partial(row) => self.partials.push(row),
+                BaseRow::LastPrice(row) => self.last_prices.push(row),
+                BaseRow::Liquidation(row) => {
+                    self.instruments[at].liquidations.insert(row.ts, row);
+                    self.liquidations.push(row);
+                }
+                BaseRow::Quote(row) => self.quotes.push(row),
+                BaseRow::Kline(row) => self.klines.push(row),
+                BaseRow::Late(row) => self.late.push(row),
+                BaseRow::Seen(seen) => self.instruments[at].prints.restore(seen),
+            }
+        }
     }
 
     fn find(&mut self, id: InstrumentId) -> Option<usize> {
@@ -259,6 +346,7 @@ impl Hot {
             prints: SeenPrints::default(),
             liquidations: SeenNames::default(),
             open: Vec::new(),
+            fresh: Vec::new(),
             last_mark: None,
             last_funding: None,
             last_prices: is_close.then_some(LastPrices { bucket_ms: *bucket_ms, open: Vec::new() }),
@@ -310,6 +398,16 @@ impl Hot {
 }
 
 impl HotInstrument {
+    /// Dense ids that follow each other are one stretch.
+    fn note_seen(&mut self, trade: &Trade) {
+        let instrument = self.id;
+        match (trade.id, self.fresh.last_mut()) {
+            (TradeId::Dense(first, to), Some(Seen::Dense { last, .. })) if last.checked_add(1) == Some(first) => *last = to,
+            (TradeId::Dense(first, last), _) => self.fresh.push(Seen::Dense { instrument, first, last }),
+            (TradeId::Unique(high, low), _) => self.fresh.push(Seen::Unique { instrument, ts: trade.ts, name: (high, low) }),
+        }
+    }
+
     /// Adds a quote. Of quotes of one minute that say the same fields only the newest counts, so it takes the place of the one before:
     /// a busy venue repeats its mark price ten times a second.
     fn quote(&mut self, quote: &Tick, quotes: &mut Vec<Tick>) {

@@ -14,8 +14,9 @@ use timely::dataflow::operators::vec::Map;
 
 use crate::by_time::ByTime;
 use crate::config::Config;
-use crate::model::{Bar, Change, Clock, InstrumentId, Instruments, Kline, KlineCheck, KlineSource, Timeframe, Venue};
-use crate::operators::{KnownAt, Watermarks, per_quantum, replace};
+use crate::keeping::{Kept, Load, Save};
+use crate::model::{Bar, Change, InstrumentId, Instruments, Kline, KlineCheck, KlineSource, Timeframe, Venue};
+use crate::operators::{Clocks, KnownAt, Watermarks, per_quantum, replace};
 
 #[derive(Clone)]
 enum Input {
@@ -24,13 +25,14 @@ enum Input {
 }
 
 /// A bar as both know it.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Pair {
     bar: Option<Bar>,
     kline: Option<Theirs>,
 }
 
 /// The venue's bar: nearly always it says what ours says, so that isn't kept twice.
+#[derive(serde::Serialize, serde::Deserialize)]
 enum Theirs {
     /// All that it says is as in our bar.
     Same {
@@ -48,16 +50,15 @@ type Key = (InstrumentId, Timeframe, i64);
 pub fn kline_checks<'scope>(
     klines: StreamVec<'scope, KnownAt, Kline>,
     closed: VecCollection<'scope, KnownAt, Bar, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     names: Arc<Instruments>,
 ) -> VecCollection<'scope, KnownAt, KlineCheck, isize> {
     let horizon_ms = config.correction_horizon_ms;
-    let mut watermarks = Watermarks::new(config.lateness_ms);
-    let mut venues: FxHashMap<InstrumentId, Venue> = FxHashMap::default();
-    let mut pairs: FxHashMap<(InstrumentId, Timeframe), ByTime<Pair>> = FxHashMap::default();
+    let state = State { watermarks: Watermarks::new(config.lateness_ms), venues: FxHashMap::default(), pairs: FxHashMap::default() };
     let input = klines.map(Input::Kline).concat(closed.inner.map(Input::Bar));
-    per_quantum(input, clocks, "kline_checks", move |_known_at, mut input, clocks, changes| {
+    per_quantum(input, clocks, "kline_checks", state, move |state, _known_at, mut input, clocks, changes| {
+        let State { watermarks, venues, pairs } = state;
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         input.sort_unstable_by_key(|item| if let Input::Bar((_, _, diff)) = item { *diff } else { 0 });
         let mut before: BTreeMap<Key, Option<KlineCheck>> = BTreeMap::new();
@@ -91,6 +92,24 @@ pub fn kline_checks<'scope>(
             pairs.entry((id, timeframe)).and_modify(|pairs| pairs.forget_before(limit));
         }
     })
+}
+
+struct State {
+    watermarks: Watermarks,
+    venues: FxHashMap<InstrumentId, Venue>,
+    pairs: FxHashMap<(InstrumentId, Timeframe), ByTime<Pair>>,
+}
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        save.shared(&self.watermarks);
+        self.pairs.save(save);
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        self.watermarks = load.shared()?.unwrap_or_else(|| self.watermarks.clone());
+        self.pairs.load(load)
+    }
 }
 
 impl Pair {

@@ -20,10 +20,11 @@ use timely::dataflow::operators::Exchange;
 
 use crate::config::{Config, LeadLag as Settings};
 use crate::fixed::Price;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Clock, HOUR_MS, InstrumentId, Instruments, LastPrice, LeadLag, LeadScore, Leader, MINUTE_MS, PrintOrder, Venue,
 };
-use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum, replace};
 use cross::{Series, compare};
 use leaders::Leaders;
 
@@ -47,12 +48,12 @@ enum Output {
 /// Maintains the views. All prices meet on one worker.
 pub fn lead_lag<'scope>(
     prices: StreamVec<'scope, KnownAt, LastPrice>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> LeadLags<'scope> {
-    let mut state = State::new(config, instruments);
-    let all = per_quantum(prices.exchange(|_| 0), clocks, "lead_lag", move |_, prices, clocks, changes| {
+    let state = State::new(config, instruments);
+    let all = per_quantum(prices.exchange(|_| 0), clocks, "lead_lag", state, |state, _, prices, clocks, changes| {
         state.quantum(&prices, clocks, changes);
     });
     LeadLags {
@@ -79,6 +80,27 @@ struct State {
     leaders: Leaders,
     /// This minute and those before it can't be corrected any more.
     reach: i64,
+}
+
+/// All prices are on the first worker.
+const ROUTE: InstrumentId = InstrumentId(0);
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        let Self { watermarks, known, symbols, pending, rows, leaders, reach, .. } = self;
+        save.shared(watermarks);
+        if !symbols.is_empty() {
+            save.part(ROUTE, &(known, symbols, pending, rows, leaders, reach));
+        }
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        self.watermarks = load.shared()?.unwrap_or_else(|| self.watermarks.clone());
+        while let Some((_, part)) = load.part()? {
+            (self.known, self.symbols, self.pending, self.rows, self.leaders, self.reach) = part;
+        }
+        Ok(())
+    }
 }
 
 impl State {

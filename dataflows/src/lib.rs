@@ -21,6 +21,7 @@ pub mod funding_spreads;
 pub mod graph;
 pub mod hawkes;
 pub mod hot;
+pub mod keeping;
 pub mod kline_checks;
 pub mod lead_lag;
 pub mod liquidations;

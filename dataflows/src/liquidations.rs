@@ -8,16 +8,16 @@ use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
 
 use crate::fixed::Notional;
-use crate::model::{Clock, Coverage, Liquidation, LiquidationRow, PositionSide};
-use crate::operators::{KnownAt, per_quantum};
+use crate::model::{Coverage, Liquidation, LiquidationRow, PositionSide};
+use crate::operators::{Clocks, KnownAt, per_quantum};
 pub use windows::{Windows, windows};
 
 /// View `liquidations`: every event as a row.
 pub fn liquidations<'scope>(
     events: StreamVec<'scope, KnownAt, Liquidation>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
 ) -> VecCollection<'scope, KnownAt, LiquidationRow, isize> {
-    per_quantum(events, clocks, "liquidations", |_known_at, events, _clocks, changes| {
+    per_quantum(events, clocks, "liquidations", (), |(), _known_at, events, _clocks, changes| {
         changes.extend(events.into_iter().map(|event| (to_row(&event), 1)));
     })
 }
@@ -37,7 +37,7 @@ fn to_row(event: &Liquidation) -> LiquidationRow {
 }
 
 /// Sums over liquidations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Sums {
     pub long: Notional,
     pub short: Notional,

@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Exchange;
 
 use crate::config::{Cascades, Config};
 use crate::fixed::Notional;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{Cascade, Clock, DAY_MS, InstrumentId, Instruments, MarketCascade, SECOND_MS, SideBias, Venue, Window};
-use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum};
 
 /// A venue that is so far behind the newest does not keep rows correctable.
 const BEHIND_MS_MAX: i64 = 7 * DAY_MS;
@@ -26,12 +26,12 @@ const BEHIND_MS_MAX: i64 = 7 * DAY_MS;
 /// Maintains the cascades of the market.
 pub fn market_cascades<'scope>(
     cascades: VecCollection<'scope, KnownAt, Cascade, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> VecCollection<'scope, KnownAt, MarketCascade, isize> {
     let market = instruments.across("");
-    let mut state = State {
+    let state = State {
         config: config.cascades,
         horizon_ms: config.correction_horizon_ms,
         watermarks: Watermarks::new(config.lateness_ms),
@@ -42,7 +42,7 @@ pub fn market_cascades<'scope>(
         settled_to: NEVER,
     };
     let five_minutes = cascades.filter(|row| row.window == Window::M5).inner.exchange(|_| 0);
-    per_quantum(five_minutes, clocks, "market_cascades", move |_known_at, input, clocks, changes| {
+    per_quantum(five_minutes, clocks, "market_cascades", state, |state, _known_at, input, clocks, changes| {
         let input = input.into_iter().map(|(row, _, diff)| (row, diff)).collect();
         state.quantum(input, clocks, changes);
     })
@@ -59,6 +59,28 @@ struct State {
     rows: BTreeMap<i64, MarketCascade>,
     /// None begins before it: one that ended then was forgotten.
     settled_to: i64,
+}
+
+/// All are on the first worker.
+const ROUTE: InstrumentId = InstrumentId(0);
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        save.shared(&self.watermarks);
+        if !self.cascades.is_empty() || !self.rows.is_empty() {
+            let cascades: Vec<&(Cascade, String)> = self.cascades.values().collect();
+            save.part(ROUTE, &(cascades, &self.rows, self.settled_to));
+        }
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        self.watermarks = load.shared()?.unwrap_or_else(|| self.watermarks.clone());
+        while let Some((_, part)) = load.part::<(Vec<(Cascade, String)>, _, _)>()? {
+            self.cascades = part.0.into_iter().map(|cascade| ((cascade.0.onset, cascade.0.cascade_id), cascade)).collect();
+            (self.rows, self.settled_to) = (part.1, part.2);
+        }
+        Ok(())
+    }
 }
 
 impl State {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Values by minute since the epoch. Those more than `keep` before the newest are forgotten.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Minutes<T> {
     first: i64,
     values: VecDeque<T>,
@@ -73,7 +73,7 @@ impl<T: Copy + Default + PartialEq> Minutes<T> {
 }
 
 /// A number that may be absent, in eight bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Known(pub f64);
 
 impl Known {

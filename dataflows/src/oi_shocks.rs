@@ -8,15 +8,14 @@
 use std::collections::BTreeMap;
 
 use differential_dataflow::VecCollection;
-use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use crate::by_time::ByTime;
 use crate::config::Config;
+use crate::keeping::ById;
 use crate::model::{Cascade, Clock, InstrumentId, MINUTE_MS, OiShock, OpenInterestRow, Real};
-use crate::operators::{KnownAt, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, per_quantum, replace};
 
 #[derive(Clone)]
 enum Input {
@@ -37,14 +36,13 @@ impl Input {
 pub fn oi_shocks<'scope>(
     interest: VecCollection<'scope, KnownAt, OpenInterestRow, isize>,
     cascades: VecCollection<'scope, KnownAt, Cascade, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
 ) -> VecCollection<'scope, KnownAt, OiShock, isize> {
     let (drop_min, horizon_ms) = (config.open_interest.shock_drop, config.correction_horizon_ms);
     let cascades = cascades.inner.map(|(cascade, _, diff)| Input::Cascade(cascade, diff));
     let input = interest.inner.map(|(row, _, diff)| Input::Interest(row, diff)).concat(cascades);
-    let mut by_instrument: FxHashMap<InstrumentId, Shocks> = FxHashMap::default();
-    let logic = move |_known_at, mut input: Vec<Input>, _: &[Clock], changes: &mut Vec<(OiShock, isize)>| {
+    let logic = move |by_instrument: &mut ById<Shocks>, _known_at, mut input: Vec<Input>, _: &[Clock], changes: &mut Vec<(OiShock, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         input.sort_unstable_by_key(Input::order);
         for input in input.chunk_by(|a, b| a.order().0 == b.order().0) {
@@ -55,11 +53,11 @@ pub fn oi_shocks<'scope>(
             shocks.settle(id, drop_min, horizon_ms);
         }
     };
-    per_quantum(input, clocks, "oi_shocks", logic)
+    per_quantum(input, clocks, "oi_shocks", ById::default(), logic)
 }
 
 /// An instrument's changes and cascades that can still be corrected, and the shock that led to them.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Shocks {
     /// The change over 5 minutes by the end of the minute, UTC ms.
     changes: ByTime<Option<Real>>,

@@ -4,8 +4,6 @@
 //! quadrant is of one hour; its price is the mark price, or the last trade where no mark price is known.
 
 use differential_dataflow::VecCollection;
-use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Filter, Map};
 
@@ -13,8 +11,9 @@ use crate::by_time::ByTime;
 use crate::config::{Config, OpenInterest as Settings};
 use crate::fixed::Price;
 use crate::minutes::{Known, Minutes};
+use crate::keeping::ById;
 use crate::model::{Bar, Clock, InstrumentId, InterestChanges, MINUTE_MS, OpenInterestRow, Quadrant, Real, Timeframe};
-use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, per_quantum, replace};
 use crate::quotes::{InterestSample, KNOWN_MINUTES};
 
 const DAY_MINUTES: i64 = 1_440;
@@ -38,15 +37,14 @@ impl Input {
 pub fn open_interest<'scope>(
     interest: VecCollection<'scope, KnownAt, InterestSample, isize>,
     closed: VecCollection<'scope, KnownAt, Bar, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
 ) -> VecCollection<'scope, KnownAt, OpenInterestRow, isize> {
     let settings = config.open_interest;
     let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
-    let mut by_instrument: FxHashMap<InstrumentId, Series> = FxHashMap::default();
     let bars = closed.inner.filter(|(bar, _, _)| bar.timeframe == Timeframe::M1).map(|(bar, _, diff)| Input::Bar(bar, diff));
     let input = interest.inner.map(|(sample, _, diff)| Input::Interest(sample, diff)).concat(bars);
-    let logic = move |_known_at, mut input: Vec<Input>, _: &[Clock], changes: &mut Vec<(OpenInterestRow, isize)>| {
+    let logic = move |by_instrument: &mut ById<Series>, _known_at, mut input: Vec<Input>, _: &[Clock], changes: &mut Vec<(OpenInterestRow, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         input.sort_unstable_by_key(Input::order);
         for input in input.chunk_by(|a, b| a.order().0 == b.order().0) {
@@ -62,10 +60,11 @@ pub fn open_interest<'scope>(
             series.make_rows(id, &settings, horizon_minutes, changes);
         }
     };
-    per_quantum(input, clocks, "open_interest", logic)
+    per_quantum(input, clocks, "open_interest", ById::default(), logic)
 }
 
 /// One instrument's open interest and prices.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Series {
     /// Base units by minute, of a day.
     base: Minutes<Known>,

@@ -5,16 +5,15 @@
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
-use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Exchange;
 use timely::dataflow::operators::vec::Map;
 
 use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::fixed::{Notional, Price, Quantity};
-use crate::model::{Clock, InstrumentId, Instruments, MINUTE_MS, OpenInterestTotal, Venue};
-use crate::operators::{KnownAt, per_quantum, replace};
+use crate::keeping::ById;
+use crate::model::{InstrumentId, Instruments, MINUTE_MS, OpenInterestTotal, Venue};
+use crate::operators::{Clocks, KnownAt, per_quantum, replace};
 use crate::quotes::{InterestSample, KNOWN_MINUTES};
 use crate::venues::{Due, Said, Symbols, keep_minutes};
 
@@ -24,7 +23,7 @@ type Input = (InstrumentId, isize, Venue, i64, (Quantity, Option<Price>));
 /// Maintains the totals of all symbols.
 pub fn open_interest_totals<'scope>(
     interest: VecCollection<'scope, KnownAt, InterestSample, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> VecCollection<'scope, KnownAt, OpenInterestTotal, isize> {
@@ -35,8 +34,8 @@ pub fn open_interest_totals<'scope>(
         Some((symbol, diff, venue, sample.ts.div_euclid(MINUTE_MS), (sample.base, sample.mark)))
     });
     let legs = legs.exchange(|leg: &Input| leg.0.0);
-    let mut by_symbol: FxHashMap<InstrumentId, Symbol> = FxHashMap::default();
-    per_quantum(legs, clocks, "open_interest_totals", move |_known_at, mut legs: Vec<Input>, _clocks, changes| {
+    let state: ById<Symbol> = ById::default();
+    per_quantum(legs, clocks, "open_interest_totals", state, move |by_symbol, _known_at, mut legs: Vec<Input>, _clocks, changes| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         legs.sort_unstable();
         for legs in legs.chunk_by(|a, b| a.0 == b.0) {
@@ -51,6 +50,7 @@ pub fn open_interest_totals<'scope>(
     })
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Symbol {
     said: Said<(Quantity, Option<Price>)>,
     due: Due,

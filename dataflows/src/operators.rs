@@ -15,25 +15,40 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use timely::progress::frontier::MutableAntichain;
 
+use crate::keeping::{Keeping, Kept};
 use crate::model::{Clock, MINUTE_MS, SECOND_MS, Venue};
 
 /// The dataflow's timestamp: knowledge time, UTC milliseconds, cut to the quantum.
 pub type KnownAt = u64;
 
-/// Runs `logic(known_at, rows, clocks, changes)` once for each timestamp that had rows or clock records, in order.
+/// What every view is told beside its rows: how far venues have come, and where its state is kept.
+#[derive(Clone)]
+pub struct Clocks<'scope> {
+    /// On every worker.
+    pub records: StreamVec<'scope, KnownAt, Clock>,
+    /// Of this worker.
+    pub keeping: Keeping,
+}
+
+/// Runs `logic(state, known_at, rows, clocks, changes)` once for each timestamp that had rows or clock records, in order.
 ///
 /// `rows` and `clocks` must already be where they are needed (no exchange happens here). What `logic` pushes becomes a change at that timestamp.
-pub fn per_quantum<'scope, I, O, F>(
+/// `state` is all that it remembers: snapshots keep it under `name`.
+pub(crate) fn per_quantum<'scope, I, O, V, F>(
     rows: StreamVec<'scope, KnownAt, I>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
-    name: &str,
+    clocks: Clocks<'scope>,
+    name: &'static str,
+    mut state: V,
     mut logic: F,
 ) -> VecCollection<'scope, KnownAt, O, isize>
 where
     I: Clone + 'static,
     O: differential_dataflow::Data,
-    F: FnMut(KnownAt, Vec<I>, &[Clock], &mut Vec<(O, isize)>) + 'static,
+    V: Kept + 'static,
+    F: FnMut(&mut V, KnownAt, Vec<I>, &[Clock], &mut Vec<(O, isize)>) + 'static,
 {
+    let Clocks { records: clocks, keeping } = clocks;
+    keeping.load(name, &mut state);
     rows.binary_frontier::<_, CapacityContainerBuilder<Vec<(O, KnownAt, isize)>>, _, _, _, _>(
         clocks,
         Pipeline,
@@ -51,8 +66,16 @@ where
                     waiting.at(*capability.time(), || capability.retain(0)).clocks.append(batch);
                 });
                 while let Some((known_at, quantum)) = waiting.next_complete(&[rows_frontier, clocks_frontier]) {
-                    logic(known_at, quantum.rows, &quantum.clocks, &mut changes);
-                    output.session(&quantum.capability).give_iterator(changes.drain(..).map(|(row, diff)| (row, known_at, diff)));
+                    let Quantum { capability, rows, mut clocks } = quantum;
+                    let is_saved = clocks.contains(&Clock::Save);
+                    clocks.retain(|clock| *clock != Clock::Save);
+                    if !rows.is_empty() || !clocks.is_empty() {
+                        logic(&mut state, known_at, rows, &clocks, &mut changes);
+                    }
+                    if is_saved {
+                        keeping.save(known_at, name, &state);
+                    }
+                    output.session(&capability).give_iterator(changes.drain(..).map(|(row, diff)| (row, known_at, diff)));
                     changes.shrink_to(CHANGES_KEPT); // a burst's room is given back
                 }
             }
@@ -91,13 +114,13 @@ impl<I> Waiting<I> {
 }
 
 /// How far each venue's events have come, as far as the clock records told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Watermarks {
     lateness_ms: i64,
     venues: [VenueTime; Venue::ALL.len()],
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct VenueTime {
     newest: i64,
     watermark: i64,
@@ -125,7 +148,7 @@ impl Watermarks {
         }
         for clock in clocks {
             match *clock {
-                Clock::Active { .. } => {}
+                Clock::Active { .. } | Clock::Save => {}
                 Clock::Idle(venue) => self.venues[venue as usize].close(),
                 Clock::Flush => self.venues.iter_mut().for_each(VenueTime::close),
             }

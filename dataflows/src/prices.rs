@@ -11,14 +11,14 @@ use crate::model::PrintOrder;
 const MINUTE_SECS: i64 = 60;
 
 /// Highest, lowest and last price of each second with trades. Fixed point, 12 decimals.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Prices {
     /// The minute at hand, and its seconds, ascending.
     at_hand: (i64, Vec<Second>),
     packed: ByTime<Packed>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Second {
     second: i64,
     high: i64,
@@ -27,7 +27,7 @@ struct Second {
 }
 
 /// The seconds of one minute.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Packed {
     high: i64,
     low: i64,

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashSet;
 
-use crate::model::{MINUTE_MS, Trade, TradeId};
+use crate::model::{MINUTE_MS, Seen, Trade, TradeId};
 
 const RANGES_MAX: usize = 4_096;
 
 /// The prints of one instrument that were seen.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct SeenPrints {
     ranges: Ranges,
     names: SeenNames<(u64, u64)>,
@@ -29,6 +29,14 @@ impl SeenPrints {
         }
     }
 
+    /// Marks what was seen before a restart.
+    pub fn restore(&mut self, seen: Seen) {
+        match seen {
+            Seen::Dense { first, last, .. } => self.ranges.insert(first, last),
+            Seen::Unique { ts, name, .. } => self.names.insert(ts, name),
+        };
+    }
+
     /// Forgets names of events before `ts`.
     pub fn forget_before(&mut self, ts: i64) {
         self.names.forget_before(ts);
@@ -36,7 +44,8 @@ impl SeenPrints {
 }
 
 /// Names of events, by event minute.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(bound(deserialize = "N: std::hash::Hash + Eq + serde::Deserialize<'de>"))]
 pub struct SeenNames<N> {
     by_minute: BTreeMap<i64, FxHashSet<N>>,
 }
@@ -63,7 +72,7 @@ impl<N: std::hash::Hash + Eq> SeenNames<N> {
 }
 
 /// Disjoint inclusive ranges, not adjacent, rising. Most often just one, and the next id extends it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {

@@ -18,8 +18,9 @@ use timely::dataflow::StreamVec;
 use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::fixed::{Price, Quantity, Rate};
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{BasisRow, Clock, FundingKind, InstrumentId, Instruments, MINUTE_MS, Real, Tick, Venue};
-use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum, replace};
 use crate::steps::Steps;
 
 /// Where a venue does not say how often it settles.
@@ -82,11 +83,11 @@ enum Row {
 /// Samples the quotes of all instruments.
 pub fn quotes<'scope>(
     quotes: StreamVec<'scope, KnownAt, Tick>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> Quotes<'scope> {
-    let mut state = State {
+    let state = State {
         horizon_minutes: config.correction_horizon_ms / MINUTE_MS + 1,
         watermarks: Watermarks::new(config.lateness_ms),
         names: instruments,
@@ -95,7 +96,7 @@ pub fn quotes<'scope>(
         of_venue: Default::default(),
         closed_to: [NEVER; Venue::ALL.len()],
     };
-    let rows = per_quantum(quotes, clocks, "quotes", move |_known_at, ticks, clocks, changes| {
+    let rows = per_quantum(quotes, clocks, "quotes", state, |state, _known_at, ticks, clocks, changes| {
         state.quantum(&ticks, clocks, changes);
     });
     Quotes {
@@ -117,6 +118,7 @@ struct State {
     closed_to: [i64; Venue::ALL.len()],
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Quoted {
     id: InstrumentId,
     venue: Venue,
@@ -141,6 +143,25 @@ struct Quoted {
 
 /// Of one minute.
 type Samples = (Option<RateSample>, Option<InterestSample>, Option<BasisRow>);
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        save.shared(&(&self.watermarks, &self.closed_to));
+        self.quoted.iter().for_each(|quoted| save.part(quoted.id, quoted));
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        if let Some(shared) = load.shared()? {
+            (self.watermarks, self.closed_to) = shared;
+        }
+        while let Some((id, quoted)) = load.part::<Quoted>()? {
+            self.index.insert(id, self.quoted.len());
+            self.of_venue[quoted.venue as usize].push(self.quoted.len());
+            self.quoted.push(quoted);
+        }
+        Ok(())
+    }
+}
 
 impl State {
     fn quantum(&mut self, ticks: &[Tick], clocks: &[Clock], changes: &mut Vec<(Row, isize)>) {

@@ -13,14 +13,13 @@ use std::collections::BTreeMap;
 use differential_dataflow::VecCollection;
 use hmm::Label;
 use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 
 use crate::config::Config;
 use crate::model::{Change, Clock, EpisodeKind, InstrumentId, MINUTE_MS, ModelId, Real, Regime, RegimeEpisode, Timeframe};
-use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, per_quantum, replace};
 
 /// What was the case at the end of a bar.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Sighting {
     pub(crate) kind: EpisodeKind,
     pub(crate) instrument: InstrumentId,
@@ -32,7 +31,7 @@ pub struct Sighting {
 }
 
 /// What an episode would say if it began here.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Seen {
     pub regime: Option<Label>,
     pub model: Option<ModelId>,
@@ -44,7 +43,7 @@ pub fn regime_episodes<'scope>(
     regimes: VecCollection<'scope, KnownAt, Regime, isize>,
     confirmations: VecCollection<'scope, KnownAt, Sighting, isize>,
     drift: VecCollection<'scope, KnownAt, Sighting, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
 ) -> VecCollection<'scope, KnownAt, RegimeEpisode, isize> {
     let timeframes = config.regimes.change_timeframes.clone();
@@ -55,8 +54,8 @@ pub fn regime_episodes<'scope>(
         Some(Sighting { kind: EpisodeKind::Change, instrument, timeframe: Some(timeframe), ts: ts + timeframe.ms(), seen })
     });
     let horizon_ms = config.correction_horizon_ms + MINUTE_MS;
-    let mut spells: FxHashMap<Key, Spells> = FxHashMap::default();
-    let logic = move |_known_at, mut rows: Vec<Change<Sighting>>, _: &[Clock], changes: &mut Vec<(RegimeEpisode, isize)>| {
+    type State = FxHashMap<Key, Spells>;
+    let logic = move |spells: &mut State, _known_at, mut rows: Vec<Change<Sighting>>, _: &[Clock], changes: &mut Vec<(RegimeEpisode, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         rows.sort_unstable_by_key(|(row, _, diff)| (key(row), *diff));
         for rows in rows.chunk_by(|a, b| key(&a.0) == key(&b.0)) {
@@ -73,7 +72,7 @@ pub fn regime_episodes<'scope>(
             spells.settle(horizon_ms);
         }
     };
-    per_quantum(changes.concat(confirmations).concat(drift).inner, clocks, "regime_episodes", logic)
+    per_quantum(changes.concat(confirmations).concat(drift).inner, clocks, "regime_episodes", State::default(), logic)
 }
 
 type Key = (EpisodeKind, InstrumentId, Option<Timeframe>);
@@ -83,7 +82,7 @@ fn key(row: &Sighting) -> Key {
 }
 
 /// What was seen and can still be corrected, and the stretch that led to it.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Spells {
     recent: BTreeMap<i64, Option<Seen>>,
     before: Spell,
@@ -92,7 +91,7 @@ struct Spells {
 }
 
 /// A stretch in which the same was seen.
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Spell {
     since: i64,
     seen: Option<Seen>,

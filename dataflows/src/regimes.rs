@@ -24,12 +24,13 @@ use crate::anchors::anchor_of;
 use crate::config::{Config, Regimes as Settings};
 use crate::confirmations::Ballot;
 use crate::drift::Surprise;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
-    CandidateRegime, Change, Clock, FEATURES, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe,
+    CandidateRegime, Change, FEATURES, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe,
     WindowRegime,
 };
 use crate::models::Release;
-use crate::operators::{KnownAt, NEVER, per_quantum};
+use crate::operators::{Clocks, KnownAt, NEVER, per_quantum};
 use crate::standing::Standing;
 use chain::{Chain, Prepared, most_probable, reals};
 use series::Series;
@@ -68,15 +69,15 @@ enum Input {
 pub fn regimes<'scope>(
     features: VecCollection<'scope, KnownAt, Features, isize>,
     releases: StreamVec<'scope, KnownAt, Release>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     names: Arc<Instruments>,
 ) -> Regimes<'scope> {
     let timeframes = config.regimes.timeframes.clone();
     let features = features.inner.filter(move |(row, _, _)| timeframes.contains(&row.timeframe)).map(Input::Features);
     let input = features.concat(releases.map(Input::Release));
-    let mut state = State::new(config, names);
-    let all = per_quantum(input, clocks, "regimes", move |_known_at, input, _clocks, changes| state.quantum(input, changes));
+    let state = State::new(config, names);
+    let all = per_quantum(input, clocks, "regimes", state, |state, _known_at, input, _clocks, changes| state.quantum(input, changes));
     Regimes {
         regimes: all.clone().flat_map(|output| if let Output::Regime(row) = output { Some(row) } else { None }),
         candidate_regimes: all.clone().flat_map(|output| if let Output::Candidate(row) = output { Some(row) } else { None }),
@@ -115,6 +116,17 @@ struct State {
     names: Arc<Instruments>,
     timelines: FxHashMap<(Arc<str>, Timeframe), Timeline>,
     tracks: FxHashMap<(InstrumentId, Timeframe), Track>,
+}
+
+/// Releases come again with every start.
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        self.tracks.save(save);
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        self.tracks.load(load)
+    }
 }
 
 impl State {
@@ -174,9 +186,12 @@ type Key = (InstrumentId, Timeframe);
 const CLEAN: i64 = i64::MAX;
 
 /// One instrument's bars of one time frame, and what was said of them.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Track {
     target: (Arc<str>, Timeframe),
     series: Series,
+    /// They follow from the series.
+    #[serde(skip)]
     chains: Vec<Chain>,
     regimes: Standing<Regime>,
     candidates: Standing<CandidateRegime>,

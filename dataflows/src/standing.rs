@@ -4,6 +4,7 @@ use crate::by_time::ByTime;
 use crate::operators::replace;
 
 /// By event time.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Standing<R>(ByTime<R>);
 
 impl<R> Default for Standing<R> {

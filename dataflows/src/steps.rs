@@ -3,7 +3,7 @@
 use crate::by_time::ByTime;
 
 /// The last observation of each minute. Observations may come in any order and repeatedly.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Steps<V>(ByTime<((i64, u64), V)>);
 
 impl<V> Default for Steps<V> {

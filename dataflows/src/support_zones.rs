@@ -28,18 +28,18 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use crate::config::{Config, SupportZones as Settings};
 use crate::fixed::{Notional, Price};
 use crate::hot::Base;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Clock, Coverage, InstrumentId, Instruments, Liquidation, MINUTE_MS, Partial, PositionSide, PrintOrder, SECOND_MS,
     SupportZone, Tick, Venue, ZoneTouch,
 };
-use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum};
 use buckets::Buckets;
 use instrument::Zones;
 use prices::Range;
@@ -78,14 +78,14 @@ enum Input {
 /// Maintains both views for all instruments.
 pub fn support_zones<'scope>(
     base: &Base<'scope>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> Views<'scope> {
     let events = base.liquidations.clone().map(|event| Input::of_event(&event));
     let prints = base.partials.clone().map(|partial| Input::of_prints(&partial));
     let marks = base.quotes.clone().flat_map(|quote| Input::of_mark(&quote));
-    let mut state = State {
+    let state = State {
         settings: config.support_zones,
         buckets: Buckets::new(config.support_zones.bucket_bps),
         horizon_ms: config.correction_horizon_ms,
@@ -96,7 +96,7 @@ pub fn support_zones<'scope>(
         zones: Vec::new(),
         due: Vec::new(),
     };
-    let rows = per_quantum(events.concat(prints).concat(marks), clocks, "support_zones", move |_, input, clocks, changes| {
+    let rows = per_quantum(events.concat(prints).concat(marks), clocks, "support_zones", state, |state, _, input, clocks, changes| {
         state.quantum(&input, clocks, changes);
     });
     Views {
@@ -146,6 +146,24 @@ struct State {
     zones: Vec<Zones>,
     /// Whose rows may have to change in this quantum.
     due: Vec<usize>,
+}
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        save.shared(&(&self.watermarks, &self.closed_to));
+        self.zones.iter().for_each(|zones| save.part(zones.id(), zones));
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        if let Some(shared) = load.shared()? {
+            (self.watermarks, self.closed_to) = shared;
+        }
+        while let Some((id, zones)) = load.part()? {
+            self.index.insert(id, self.zones.len());
+            self.zones.push(zones);
+        }
+        Ok(())
+    }
 }
 
 impl State {

@@ -43,7 +43,7 @@ pub(crate) fn keep_minutes(config: &Config) -> i64 {
 }
 
 /// The minutes of a symbol for which rows are due.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Due {
     newest: i64,
     dirty: (i64, i64),
@@ -87,7 +87,7 @@ impl Due {
 }
 
 /// What each venue said, by minute.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Said<V>(BTreeMap<Venue, ByTime<V>>);
 
 impl<V: Copy> Said<V> {

@@ -18,14 +18,13 @@ mod regimes;
 use std::collections::VecDeque;
 
 use differential_dataflow::VecCollection;
-use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Filter;
 
 use crate::by_time::ByTime;
 use crate::config::{Config, Volatility as Settings, VolatilityMode};
-use crate::model::{Bar, Change, Clock, Estimators, InstrumentId, MINUTE_MS, Real, Timeframe, Volatility, VolatilityRegime};
-use crate::operators::{KnownAt, per_quantum, replace};
+use crate::keeping::ById;
+use crate::model::{Bar, Change, Estimators, InstrumentId, MINUTE_MS, Real, Timeframe, Volatility, VolatilityRegime};
+use crate::operators::{Clocks, KnownAt, per_quantum, replace};
 use estimators::{Candle, close_to_close, garman_klass, parkinson, per_day, rogers_satchell, yang_zhang};
 use history::History;
 pub use regimes::next_regime;
@@ -39,14 +38,14 @@ const WARM_UP_MINUTES: i64 = DAY_MINUTES;
 /// Maintains the volatility of all instruments from closed bars.
 pub fn volatility<'scope>(
     closed: VecCollection<'scope, KnownAt, Bar, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
 ) -> VecCollection<'scope, KnownAt, Volatility, isize> {
     let settings = config.volatility;
     let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
-    let mut by_instrument: FxHashMap<InstrumentId, Series> = FxHashMap::default();
     let bars = closed.inner.filter(|(bar, _, _)| matches!(bar.timeframe, Timeframe::M1 | Timeframe::M15));
-    per_quantum(bars, clocks, "volatility", move |_known_at, mut bars: Vec<Change<Bar>>, _clocks, changes| {
+    let state: ById<Series> = ById::default();
+    per_quantum(bars, clocks, "volatility", state, move |by_instrument, _known_at, mut bars: Vec<Change<Bar>>, _clocks, changes| {
         // By time; a correction is (old, −1) and (new, +1), in either order: take away before adding.
         bars.sort_unstable_by_key(|(bar, _, diff)| (bar.instrument, bar.ts + bar.timeframe.ms(), *diff));
         for bars in bars.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
@@ -64,6 +63,7 @@ pub fn volatility<'scope>(
 }
 
 /// One instrument's bars of three days, and what was said about them.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Series {
     /// The number of the first of `minutes`, counted by their opening since the epoch.
     first: i64,
@@ -84,7 +84,7 @@ struct Series {
     history: History,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Minute {
     /// Squared return from the minute before. NaN: absent.
     square: f64,
@@ -95,7 +95,7 @@ struct Minute {
 }
 
 /// How many of the last 24 hours' minutes had each regime.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct RegimeCounts {
     /// The last minute that was counted.
     at: i64,
@@ -103,7 +103,7 @@ struct RegimeCounts {
 }
 
 /// What is carried from minute to minute of one day.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Recursion {
     /// The last minute that was taken in.
     at: i64,

@@ -7,22 +7,22 @@ use std::collections::BTreeMap;
 
 use differential_dataflow::VecCollection;
 use rustc_hash::FxHashMap;
-use timely::dataflow::StreamVec;
 
 use crate::by_time::ByTime;
 use crate::config::Config;
+use crate::keeping::ById;
 use crate::model::{Change, Clock, Estimators, InstrumentId, RegimeSpell, Volatility, VolatilityRegime};
-use crate::operators::{KnownAt, NEVER, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, per_quantum, replace};
 
 /// Each stretch of a volatility regime that began with a change.
 pub fn volatility_regimes<'scope>(
     volatility: VecCollection<'scope, KnownAt, Volatility, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
 ) -> VecCollection<'scope, KnownAt, RegimeSpell, isize> {
     let horizon_ms = config.correction_horizon_ms;
-    let mut by_instrument: FxHashMap<InstrumentId, Spells> = FxHashMap::default();
-    let logic = move |_known_at, mut rows: Vec<Change<Volatility>>, _: &[Clock], changes: &mut Vec<(RegimeSpell, isize)>| {
+    let _by_instrument: FxHashMap<InstrumentId, Spells> = FxHashMap::default();
+    let logic = move |by_instrument: &mut ById<Spells>, _known_at, mut rows: Vec<Change<Volatility>>, _: &[Clock], changes: &mut Vec<(RegimeSpell, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         rows.sort_unstable_by_key(|(row, _, diff)| (row.instrument, *diff));
         for rows in rows.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
@@ -37,10 +37,11 @@ pub fn volatility_regimes<'scope>(
             spells.settle(horizon_ms);
         }
     };
-    per_quantum(volatility.inner, clocks, "volatility_regimes", logic)
+    per_quantum(volatility.inner, clocks, "volatility_regimes", ById::default(), logic)
 }
 
 /// An instrument's regimes: those that can still be corrected, and the stretch that led to them.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Spells {
     recent: ByTime<(VolatilityRegime, Estimators)>,
     before: Spell,
@@ -56,7 +57,7 @@ impl Default for Spells {
 }
 
 /// A stretch of one regime.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Spell {
     since: i64,
     regime: Option<VolatilityRegime>,

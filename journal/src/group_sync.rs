@@ -117,6 +117,12 @@ impl GroupSync {
         }
     }
 
+    /// What was taken so far is to be durable soon: the interval is not waited for.
+    pub fn hurry(&self) {
+        self.shared.lock().is_urgent = true;
+        self.shared.work.notify_one();
+    }
+
     /// The last record that is durable.
     #[must_use]
     pub fn durable(&self) -> Seq {

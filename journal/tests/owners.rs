@@ -129,7 +129,7 @@ fn a_snapshot_on_the_machines_own_disk() {
             let mut new = snapshots.begin(seq, "any").unwrap();
             new.part("state", |out| (0..300_000u32).try_for_each(|at| out.write_all(&at.to_le_bytes()))).unwrap();
             new.commit().unwrap();
-            snapshots.retain(2).unwrap();
+            snapshots.retain(2, u64::MAX).unwrap();
         }
     }
     drop((snapshots, writer));

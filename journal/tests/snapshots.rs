@@ -157,7 +157,7 @@ fn forgetting() {
     ] {
         let disk = with_snapshots(10, snapshots);
         let journal = open(&disk).unwrap();
-        let removed = journal.snapshots().retain(keep).unwrap();
+        let removed = journal.snapshots().retain(keep, u64::MAX).unwrap();
         assert_eq!(removed.snapshots.len(), snapshots.len() - kept.len());
         let names = disk.list(&dir()).unwrap();
         let of_snapshots = names.iter().filter(|name| name.starts_with("snapshot-")).count();
@@ -183,7 +183,7 @@ fn a_cut_snapshot_is_not_what_is_kept() {
     let disk = with_snapshots(10, &[2, 4, 6]);
     disk.put(&file(6, "more.part"), b"cut");
     let journal = open(&disk).unwrap();
-    let removed = journal.snapshots().retain(2).unwrap();
+    let removed = journal.snapshots().retain(2, u64::MAX).unwrap();
     assert_eq!((removed.snapshots.len(), removed.segments.len()), (0, 1));
     assert_eq!(newest(&journal).0, Some((4, "state at 4".into())));
 }

@@ -27,6 +27,24 @@ pub trait Announced {
 /// Events by id and diff, with their onset.
 pub(crate) type Rows = BTreeMap<(String, isize), (Event, i64)>;
 
+/// Whether some of a quantum's changes are of episodes.
+pub(crate) fn speaks(changes: &[Changes]) -> bool {
+    changes.iter().any(|changes| {
+        matches!(
+            changes,
+            Changes::Cascades(_)
+                | Changes::MarketCascades(_)
+                | Changes::VolatilityRegimes(_)
+                | Changes::ZoneTouches(_)
+                | Changes::FundingAnomalies(_)
+                | Changes::OiShocks(_)
+                | Changes::RegimeEpisodes(_)
+                | Changes::CorrelationBreaks(_)
+                | Changes::Leaders(_)
+        )
+    })
+}
+
 /// What a quantum's changes say of episodes.
 pub(crate) fn episodes(changes: &[Changes], instruments: &Instruments, known_at: i64) -> Rows {
     let mut rows = Rows::new();

@@ -135,10 +135,16 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     let store = error.downcast_ref::<StoreError>().map(StoreError::exit_code);
     let frames = error.downcast_ref::<crate::frames::FrameLogError>().map(|_| EX_IO);
     let failure = error.downcast_ref::<Failure>().map(|failure| failure.code);
+    let journal = error.downcast_ref::<journal::Error>().map(|error| match error {
+        journal::Error::Locked { .. } => EX_TRY_AGAIN,
+        journal::Error::Io { .. } => EX_IO,
+        journal::Error::Damaged { .. } | journal::Error::Missing { .. } | journal::Error::Version { .. } => EX_DATA,
+        journal::Error::Asked(_) => EX_UNAVAILABLE,
+    });
     let shelf = error.downcast_ref::<crate::model_dir::shelf::ShelfError>();
     let config = error.downcast_ref::<crate::config::ConfigErrors>().map(|_| EX_CONFIG);
     let shelf = shelf.map(|error| if error.is_retryable() { EX_TRY_AGAIN } else { EX_IO });
-    ExitCode::from(failure.or(config).or(store).or(shelf).or(frames).unwrap_or(1))
+    ExitCode::from(failure.or(config).or(store).or(journal).or(shelf).or(frames).unwrap_or(1))
 }
 
 /// Reads a configuration, or takes the defaults; warnings go to stderr.

@@ -37,6 +37,12 @@ pub struct ReplayArgs {
     /// A directory of models (`models.json` and what it names): regimes are told.
     #[arg(long)]
     models: Option<PathBuf>,
+    /// Keep a journal there; started again with the same frames, it goes on where it was. The answers are those of an uninterrupted replay.
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+    /// Pass over damaged records of the journal (they are lost, and told of).
+    #[arg(long)]
+    skip_corrupt: bool,
     /// Call no webhook, whatever the configuration says.
     #[arg(long)]
     no_alerts: bool,
@@ -83,9 +89,11 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let store = if has_store { Some(Store::open(&config.store, Mode::Write("replay")).await?) } else { None };
 
     let started = Instant::now();
+    let journal = args.journal.clone().map(|dir| config.journal_in(dir, args.skip_corrupt));
     let models = args.models.as_deref().map(model_dir::load).transpose()?;
     let mut pipeline =
-        Pipeline::start(&config, Pace::Replay, store.as_ref(), Extras { alerts: !args.no_alerts, watch: None, models })?;
+        Pipeline::start(&config, Pace::Replay, store.as_ref(), Extras { alerts: !args.no_alerts, watch: None, models, journal })?;
+    tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     let bar = report::progress(reader.compressed_bytes_total(), "{bar:40} {percent} % {msg} {eta}");
     let mut pacer = Pacer::new(args.speed);
     let mut batch = FrameBatch::default();
@@ -98,6 +106,7 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         pacer.wait(&batch).await;
         let full = std::mem::take(&mut batch);
         let pushed = tokio::task::block_in_place(|| pipeline.input.push(full));
+        pipeline.snapshot_if_due();
         if !pushed || pipeline.has_failed() {
             break Ok(false);
         }

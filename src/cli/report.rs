@@ -8,7 +8,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::app::Summary;
+use crate::app::{Pipeline, Summary};
+use crate::recovery::Restored;
 use crate::store::edge::RejectedFrame;
 
 /// A bar on a terminal; nothing elsewhere. `length` in the unit of its position.
@@ -18,6 +19,18 @@ pub(super) fn progress(length: u64, template: &str) -> ProgressBar {
     }
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style)
+}
+
+/// Restores the last run, with a line that says how far it is.
+pub(super) fn restoring(pipeline: &mut Pipeline) -> anyhow::Result<Restored> {
+    let line = progress(0, "{spinner} restoring the last run {msg} {elapsed}");
+    let restored = pipeline.restore(|quanta| {
+        if quanta.is_multiple_of(256) {
+            line.set_message(format!("{} quanta", grouped(quanta)));
+        }
+    });
+    line.finish_and_clear();
+    restored
 }
 
 /// A table without frills, right-aligned numbers from the second column on.

@@ -54,6 +54,9 @@ pub struct RunArgs {
     /// End by itself once no frame has come for so many seconds (for recorded frames that end).
     #[arg(long, value_name = "SECONDS")]
     until_idle_secs: Option<u64>,
+    /// Pass over damaged records of the journal (they are lost, and told of).
+    #[arg(long)]
+    skip_corrupt: bool,
     /// For machines.
     #[arg(long)]
     json: bool,
@@ -74,7 +77,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let refits = refits(&args, &config, store.as_ref(), listing.as_ref())?;
     let models = args.models.as_deref().zip(listing.as_ref());
     let models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
-    let pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), Extras { alerts: true, watch: None, models })?;
+    let journal = config.journal(args.skip_corrupt);
+    let keeps_journal = journal.is_some();
+    let extras = Extras { alerts: true, watch: None, models, journal };
+    let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
+    tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     let bounds = config.training.promote.then(|| config.training.bounds());
     let of_dir = args.models.clone().zip(listing);
     let models = of_dir.map(|(dir, listing)| LiveModels::new(dir, listing, refits, bounds, pipeline.edge()));
@@ -92,8 +99,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let watcher = tokio::spawn(notify::watch(Some(args.config.clone()), config.clone(), shutdown.clone(), changed));
     let quantum = Duration::from_millis(settings(&config, Pace::Live).quantum_ms);
     let until_idle = args.until_idle_secs.map(Duration::from_secs);
-    let live = Live { pipeline, models, reloads, shutdown, quantum, until_idle, frames: 0 };
-    let (pipeline, models, frames) = live.listen(from_feeds).await;
+    let live = Live { pipeline, models, reloads, shutdown, quantum, until_idle, frames: 0, is_over: false };
+    let Live { pipeline, models, frames, is_over, .. } = live.listen(from_feeds).await;
     stop.abort();
     watcher.abort();
     if let Some(models) = models {
@@ -103,7 +110,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     while let Some(ended) = running.join_next().await {
         failed.extend(ended?.err());
     }
-    let summary = pipeline.finish().await?;
+    // With a journal the next run goes on from here, so nothing is closed that isn't over.
+    let summary = if keeps_journal && !is_over { pipeline.stop().await? } else { pipeline.finish().await? };
     if let Some(store) = store {
         store.close().await?;
     }
@@ -182,11 +190,13 @@ struct Live {
     quantum: Duration,
     until_idle: Option<Duration>,
     frames: u64,
+    /// The frames have come to their end.
+    is_over: bool,
 }
 
 impl Live {
     /// Until every feed has ended. The engine's channels block, so the work is done where blocking is allowed.
-    async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> (Pipeline, Option<LiveModels>, u64) {
+    async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> Self {
         let edge = self.pipeline.edge();
         let mut beat = tokio::time::interval(self.quantum);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -200,7 +210,7 @@ impl Live {
                         }
                         tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames))
                     }
-                    None => return (self.pipeline, self.models, self.frames),
+                    None => return self,
                 },
                 Some(reload) = self.reloads.recv() => {
                     tokio::task::block_in_place(|| self.pipeline.reload(reload));
@@ -208,6 +218,7 @@ impl Live {
                 }
                 _ = beat.tick() => tokio::task::block_in_place(|| {
                     let goes_on = self.pipeline.input.heartbeat(clock::now_ns());
+                    self.pipeline.snapshot_if_due();
                     if let Some(models) = &mut self.models {
                         models.tick(&mut self.pipeline.input);
                     }
@@ -215,6 +226,7 @@ impl Live {
                 }),
             };
             let is_idle = self.frames > 0 && self.until_idle.is_some_and(|limit| heard.elapsed() > limit);
+            self.is_over |= is_idle;
             if !goes_on || self.pipeline.has_failed() || is_idle {
                 self.shutdown.cancel(); // the feeds end, and with them this loop; finishing says what failed
             }

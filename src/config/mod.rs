@@ -7,6 +7,7 @@
 mod alerts;
 mod correlation;
 pub mod document;
+mod journal;
 pub mod load;
 pub mod problem;
 pub mod redact;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alerts::{Alerts, BodyFormat, Channel, ChannelKind, Heartbeat, MailTls};
 pub use correlation::{Correlation, CorrelationBreaks, CorrelationWindow, LeadLag};
+pub use journal::Journal;
 pub use problem::{ConfigErrors, Problem, nearest};
 pub use regimes::Regimes;
 pub use timeframe::Timeframe;
@@ -49,6 +51,8 @@ pub struct Config {
     pub engine: Engine,
     /// Where the views are kept.
     pub store: Store,
+    /// What a restart goes on from.
+    pub journal: Journal,
     /// What is computed.
     pub views: Views,
     /// Refits of regime models inside `run`.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use dataflows::model::{Timeframe, Venue};
+use dataflows::model::{BaseRow, Clock, Timeframe, Venue};
 use dataflows::models::Release;
 
 use super::source::Wakers;
 use crate::frames::FrameBatch;
+use crate::recovery::Entry;
 
 /// To one worker.
 #[derive(Debug)]
@@ -18,10 +19,27 @@ pub(super) enum Message {
     Advance(u64),
     /// Nothing came, but venues fell silent.
     Idle(Vec<(u64, Venue)>),
+    /// What an earlier run had made of the quantum `known_at`.
+    Restored { known_at: u64, past: Box<Past> },
+    /// Nothing more comes of earlier runs.
+    AllRestored,
     /// A model is released.
     Release { known_at: u64, release: Box<Release> },
+    /// Operators save their states as they are after this quantum.
+    Save(u64),
     /// The input ends.
     Flush(u64),
+}
+
+/// What an earlier run's journal holds of one quantum.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// What the hot path had made of ticks.
+    pub rows: Vec<BaseRow>,
+    /// How far venues had come.
+    pub clocks: Vec<Clock>,
+    /// What else had entered.
+    pub entries: Vec<Entry>,
 }
 
 /// Takes frames in order of arrival and deals them out.
@@ -36,6 +54,8 @@ pub struct Input {
     known_at: u64,
     next: usize,
     heard_ns: [i64; Venue::ALL.len()],
+    /// Frames of quanta up to here were taken by an earlier run, and are passed over.
+    taken_to: u64,
 }
 
 /// How arrival is cut.
@@ -58,6 +78,11 @@ impl Quantum {
 }
 
 impl Quantum {
+    /// The first end of a quantum after `known_at`, which need not be one itself.
+    pub fn after(self, known_at: u64) -> u64 {
+        (known_at / self.ms + 1) * self.ms
+    }
+
     /// The last arrival, ns, that is known at `known_at` at the latest: one comparison a frame instead of a division.
     pub fn last_ns(self, known_at: u64) -> i64 {
         i64::try_from(known_at / self.ms).unwrap_or(i64::MAX).saturating_mul(self.ns)
@@ -76,31 +101,78 @@ impl Input {
             known_at: 0,
             next: 0,
             heard_ns: [NOT_HEARD; Venue::ALL.len()],
+            taken_to: 0,
         }
+    }
+
+    /// Hands over a quantum of an earlier run; they come in order, before anything else. False: the workers are gone.
+    #[must_use]
+    pub fn restore(&mut self, known_at: u64, past: Past) -> bool {
+        let worker = self.next_worker();
+        let sent = self.send(worker, Message::Restored { known_at, past: Box::new(past) });
+        sent && self.advance_others(worker, known_at)
+    }
+
+    /// The earlier run is restored, up to `known_at`; live frames come next. `heard` are the venues that had not fallen silent: they do so now,
+    /// unless they are heard again.
+    #[must_use]
+    pub fn go_live(&mut self, known_at: u64, heard: impl Iterator<Item = Venue>) -> bool {
+        self.known_at = self.quantum.after(known_at);
+        for venue in heard {
+            self.heard_ns[venue as usize] = i64::try_from(known_at).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        }
+        self.all_restored()
+    }
+
+    /// The earlier run is restored, up to `known_at`; the same frames come again, and go on from there.
+    #[must_use]
+    pub fn go_on_behind(&mut self, known_at: u64) -> bool {
+        self.taken_to = known_at;
+        self.all_restored()
+    }
+
+    fn all_restored(&self) -> bool {
+        (0..self.workers.len()).all(|worker| self.send(worker, Message::AllRestored))
     }
 
     /// Hands frames to a worker. Waits while it has too much to do. False: the workers are gone.
     #[must_use]
     pub fn push(&mut self, batch: impl Into<Arc<FrameBatch>>) -> bool {
-        let batch = batch.into();
-        let before = self.known_at;
+        let mut batch = batch.into();
+        let before = self.known_at.max(self.taken_to);
         let mut idle = Vec::new();
         let mut last_ns = self.quantum.last_ns(self.known_at);
+        let mut taken = 0;
         for frame in &batch.frames {
             if frame.recv_ns > last_ns {
                 self.known_at = self.quantum.end_of(frame.recv_ns);
                 last_ns = self.quantum.last_ns(self.known_at);
                 self.find_idle(frame.recv_ns, &mut idle);
             }
+            taken += usize::from(self.known_at <= self.taken_to);
             let heard = &mut self.heard_ns[frame.venue as usize];
             *heard = (*heard).max(frame.recv_ns);
         }
+        if taken > 0 {
+            if taken == batch.frames.len() {
+                return !self.workers.is_empty();
+            }
+            Arc::make_mut(&mut batch).frames.drain(..taken); // knowledge time never falls, so they are the first ones
+            idle.retain(|(known_at, _)| *known_at > self.taken_to);
+        }
+        let worker = self.next_worker();
+        let sent = self.send(worker, Message::Frames { batch, known_at: before, idle });
+        sent && self.advance_others(worker, self.known_at)
+    }
+
+    fn next_worker(&mut self) -> usize {
         let worker = self.next;
         self.next = (self.next + 1) % self.workers.len();
-        let sent = self.send(worker, Message::Frames { batch, known_at: before, idle });
-        sent && (0..self.workers.len())
-            .filter(|&other| other != worker)
-            .all(|other| self.send(other, Message::Advance(self.known_at)))
+        worker
+    }
+
+    fn advance_others(&self, worker: usize, known_at: u64) -> bool {
+        (0..self.workers.len()).filter(|&other| other != worker).all(|other| self.send(other, Message::Advance(known_at)))
     }
 
     /// Time passes without frames: knowledge time moves on, and venues that fell silent are let go. False: the workers are gone.
@@ -126,6 +198,13 @@ impl Input {
         sent.then_some(from)
     }
 
+    /// Has all operators save their states as they are after the quantum at hand. False: the workers are gone, or nothing has come yet.
+    #[must_use]
+    pub fn save(&mut self) -> bool {
+        let known_at = self.known_at.max(self.taken_to);
+        known_at > 0 && self.send(0, Message::Save(known_at))
+    }
+
     /// Knowledge time so far, UTC ms: 0 before the first frame.
     #[must_use]
     pub fn known_at(&self) -> i64 {
@@ -138,9 +217,12 @@ impl Input {
         if self.known_at == 0 { i64::MIN } else { timeframe.open_of(self.known_at()) + timeframe.ms() }
     }
 
+    /// Ends the input as it is: a later run goes on from the journal. (Dropping it does the same.)
+    pub fn stop(self) {}
+
     /// Ends the input: everything heard is closed, the workers finish and stop.
     pub fn finish(mut self) {
-        self.known_at += self.quantum.ms;
+        self.known_at = self.known_at.max(self.taken_to) + self.quantum.ms;
         let _ = self.send(0, Message::Flush(self.known_at)); // workers that are gone have nothing to finish
     }
 

@@ -16,17 +16,18 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dataflows::graph;
 use dataflows::hot::Counters;
-use dataflows::model::{Changes, Instruments};
+use dataflows::keeping::{Keep, Keeping, SavedState, States};
+use dataflows::model::{BaseRow, Changes, Clock, Instruments};
 use dataflows::models::Release;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::core::InspectCore;
 
 use crate::accounts::Accounts;
-use crate::store::edge::RejectedFrame;
-pub use input::Input;
+use crate::recovery::Entry;
 use input::Message;
-pub use output::Collector;
+pub use input::{Input, Past};
+pub use output::{Bundle, Collector, Next};
 pub use source::ParserFactory;
 
 /// Batches under way to one worker.
@@ -48,6 +49,10 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Events further ahead of their arrival than this are refused.
     pub ahead_ms_max: i64,
+    /// What enters is handed out beside what follows from it, and what an earlier run left can be put in.
+    pub keeps_journal: bool,
+    /// States that an earlier run saved; operators go on from them.
+    pub states: Arc<States>,
     /// What the views are told.
     pub views: dataflows::config::Config,
 }
@@ -56,7 +61,14 @@ pub struct Settings {
 #[derive(Debug)]
 enum Output {
     Changes(Changes),
-    Rejected(RejectedFrame),
+    /// What the hot path made of ticks in a quantum.
+    Base(u64, Vec<BaseRow>),
+    /// How far venues have come in a quantum.
+    Clocks(u64, Vec<Clock>),
+    /// What else entered in a quantum.
+    Entered(u64, Entry),
+    /// An operator's state after a quantum.
+    Saved(SavedState),
     /// Every quantum before it is complete.
     Progress(u64),
 }
@@ -123,8 +135,10 @@ pub fn start(
         std::thread::Builder::new().name("engine".into()).spawn(work).context("starting the engine's thread")?
     };
     for _ in 0..workers {
-        if is_ready.recv_timeout(READY_MAX).is_err() {
-            break; // a worker died on the way; joining tells why
+        match is_ready.recv_timeout(READY_MAX) {
+            Ok(None) => {}
+            Ok(Some(failed)) => anyhow::bail!("going on from a snapshot: {failed}; move the journal's directory away to begin anew"),
+            Err(_) => break, // a worker died on the way; joining tells why
         }
     }
     for model in models {
@@ -139,7 +153,7 @@ fn run(
     receivers: Vec<Receiver<Message>>,
     wakers: source::Wakers,
     to_collector: Sender<Output>,
-    ready: Sender<()>,
+    ready: Sender<Option<String>>,
     parsers: ParserFactory,
     accounts: Arc<Accounts>,
     counters: Arc<Counters>,
@@ -149,21 +163,47 @@ fn run(
     let views_config = settings.views.clone();
     let quantum = input::Quantum::new(settings.quantum_ms);
     let ahead_ms_max = settings.ahead_ms_max;
+    let keeps_journal = settings.keeps_journal;
+    let states = Arc::clone(&settings.states);
     let guards = timely::execute(timely::Config::process(settings.workers), move |worker| {
         let index = worker.index();
         let input = receivers.lock().ok().and_then(|mut receivers| receivers.get_mut(index)?.take());
         let probe = ProbeHandle::new();
         let out = to_collector.clone();
+        let saved = to_collector.clone();
+        let keep: Keep = Arc::new(move |state| {
+            let _ = saved.send(Output::Saved(state)); // as below
+        });
+        let keeping = Keeping::new(index, worker.peers(), keep, Arc::clone(&states));
         worker.dataflow::<u64, _, _>(|scope| {
             let parser = source::Parsing {
                 parsers: parsers.clone(),
                 accounts: accounts.clone(),
-                rejected: out.clone(),
+                out: out.clone(),
                 quantum,
                 ahead_ms_max,
             };
-            let (ticks, clocks, releases) = source::source(scope, input, &wakers, parser);
-            let views = graph::build(ticks, clocks, releases, &views_config, &instruments, &counters);
+            let mut inputs = source::source(scope, input, &wakers, parser, keeps_journal, keeping.clone());
+            if keeps_journal {
+                let sender = out.clone();
+                inputs.clocks = inputs.clocks.inspect_container(move |event| {
+                    if let Ok((known_at, clocks)) = event {
+                        let lasting = clocks.iter().copied().filter(|clock| !matches!(clock, Clock::Flush | Clock::Save)).collect();
+                        let _ = sender.send(Output::Clocks(*known_at, lasting)); // as below
+                    }
+                });
+            }
+            let (views, journal) = graph::build(inputs, &views_config, &instruments, &counters);
+            if keeps_journal {
+                let sender = out.clone();
+                journal
+                    .inspect_container(move |event| {
+                        if let Ok((known_at, rows)) = event {
+                            let _ = sender.send(Output::Base(*known_at, rows.clone())); // as below
+                        }
+                    })
+                    .probe_with(&probe);
+            }
             macro_rules! send {
                 ($($view:ident: $kind:ident($row:ty),)*) => {$(
                     let sender = out.clone();
@@ -177,7 +217,7 @@ fn run(
             }
             dataflows::for_each_view!(send);
         });
-        let _ = ready.send(()); // nobody waits any more: as good
+        let _ = ready.send(keeping.failed()); // nobody waits any more: as good
         let mut told = 0;
         while !probe.done() {
             worker.step_or_park(None);

@@ -1,18 +1,46 @@
 //! The collector: puts together what the workers' views said, quantum by quantum, in order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-use dataflows::model::{Change, Changes};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use dataflows::keeping::SavedState;
+use dataflows::model::{BaseRow, Change, Changes, Clock};
 
 use super::Output;
-use crate::store::Quantum;
-use crate::store::edge::EdgeRow;
+use crate::recovery::Entry;
+
+/// Everything of one quantum: what entered, and what follows from it.
+#[derive(Debug, Default)]
+pub struct Bundle {
+    /// When it became known, UTC ms.
+    pub known_at: u64,
+    /// All changes of the views.
+    pub changes: Vec<Changes>,
+    /// What the hot path made of ticks, if a journal is kept; none of what was restored.
+    pub base: Vec<BaseRow>,
+    /// How far venues have come, if a journal is kept.
+    pub clocks: Vec<Clock>,
+    /// What else entered.
+    pub entries: Vec<Entry>,
+    /// All operators' states after it, if they were to be saved.
+    pub states: Vec<SavedState>,
+}
+
+/// What [`Collector::next`] found.
+pub enum Next {
+    /// A complete quantum.
+    Bundle(Box<Bundle>),
+    /// None so far.
+    Nothing,
+    /// The workers have finished and everything was read.
+    End,
+}
 
 /// Reads the workers' output. What is held back is bounded by the input under way.
 pub struct Collector {
     from_workers: Receiver<Output>,
-    waiting: BTreeMap<u64, Quantum>,
+    waiting: BTreeMap<u64, Bundle>,
     complete_to: u64,
 }
 
@@ -21,18 +49,23 @@ impl Collector {
         Self { from_workers, waiting: BTreeMap::new(), complete_to: 0 }
     }
 
-    /// The next complete quantum; waits for it. `None`: the workers have finished and everything was read.
-    pub fn next_quantum(&mut self) -> Option<Quantum> {
+    /// The next complete quantum; waits for it, so long at most.
+    pub fn next(&mut self, patience: Option<Duration>) -> Next {
         loop {
             if let Some(first) = self.waiting.first_entry()
                 && *first.key() < self.complete_to
             {
-                return Some(first.remove());
+                return Next::Bundle(Box::new(first.remove()));
             }
-            match self.from_workers.recv() {
+            let received = match patience {
+                Some(patience) => self.from_workers.recv_timeout(patience),
+                None => self.from_workers.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match received {
                 Ok(output) => self.take(output),
+                Err(RecvTimeoutError::Timeout) => return Next::Nothing,
                 // Workers that died leave incomplete quanta behind; they are not given out.
-                Err(_) => return None,
+                Err(RecvTimeoutError::Disconnected) => return Next::End,
             }
         }
     }
@@ -40,13 +73,16 @@ impl Collector {
     fn take(&mut self, output: Output) {
         match output {
             Output::Progress(complete_to) => self.complete_to = complete_to,
-            Output::Rejected(row) => self.at(row.known_at).edge.push(EdgeRow::Rejected(row)),
+            Output::Entered(known_at, entry) => self.at(known_at).entries.push(entry),
+            Output::Base(known_at, rows) => self.at(known_at).base.extend(rows),
+            Output::Clocks(known_at, clocks) => self.at(known_at).clocks.extend(clocks),
+            Output::Saved(state) => self.at(state.known_at).states.push(state),
             Output::Changes(changes) => self.sort_in(changes),
         }
     }
 
-    fn at(&mut self, known_at: u64) -> &mut Quantum {
-        self.waiting.entry(known_at).or_insert_with(|| Quantum { known_at, changes: Vec::new(), edge: Vec::new() })
+    fn at(&mut self, known_at: u64) -> &mut Bundle {
+        self.waiting.entry(known_at).or_insert_with(|| Bundle { known_at, ..Bundle::default() })
     }
 
     fn sort_in(&mut self, changes: Changes) {

@@ -4,21 +4,24 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use dataflows::model::{Clock, FundingKind, MINUTE_MS, Tick, Venue};
+use dataflows::model::{BaseRow, Clock, FundingKind, MINUTE_MS, Tick, Venue};
+use dataflows::graph::Inputs;
+use dataflows::keeping::Keeping;
 use dataflows::models::Release;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::{Scope, StreamVec};
+use timely::dataflow::Scope;
 use timely::scheduling::SyncActivator;
 
 use super::Output;
-use super::input::{Message, Quantum};
+use super::input::{Message, Past, Quantum};
 use crate::accounts::{Accounts, Fate, Tally};
 use crate::feeds::{Outcome, Parser, Rejection};
 use crate::frames::{Defect, EXCERPT_BYTES_MAX, FrameBatch, FrameRef};
-use crate::store::edge::RejectedFrame;
+use crate::recovery::Entry;
+use crate::store::edge::{EdgeRow, RejectedFrame};
 
 /// Makes a worker's parser of a venue; `None`: there is none.
 pub type ParserFactory = Arc<dyn Fn(Venue) -> Option<Box<dyn Parser>> + Send + Sync>;
@@ -54,25 +57,28 @@ impl Wakers {
 pub(super) struct Parsing {
     pub parsers: ParserFactory,
     pub accounts: Arc<Accounts>,
-    pub rejected: Sender<Output>,
+    pub out: Sender<Output>,
     pub quantum: Quantum,
     /// Events further ahead of their arrival than this are refused: they would close everything before them.
     pub ahead_ms_max: i64,
 }
 
-/// Reads `input` until it is closed.
+/// Reads `input` until it is closed. With `keeps_journal`, what an earlier run left can be put in first.
 pub(super) fn source<'scope>(
     scope: Scope<'scope, u64>,
     input: Option<Receiver<Message>>,
     wakers: &Wakers,
     parsing: Parsing,
-) -> (StreamVec<'scope, u64, Tick>, StreamVec<'scope, u64, Clock>, StreamVec<'scope, u64, Release>) {
+    keeps_journal: bool,
+    keeping: Keeping,
+) -> Inputs<'scope> {
     let mut builder = OperatorBuilder::new("frames".to_owned(), scope);
     let worker = scope.worker();
     let address = builder.operator_info().address;
     let (ticks_out, ticks) = builder.new_output();
     let (clocks_out, clocks) = builder.new_output();
     let (releases_out, releases) = builder.new_output();
+    let (restored_out, restored) = builder.new_output();
     *wakers.0[worker.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.sync_activator_for(address.to_vec()));
     let activator = worker.activator_for(address);
 
@@ -80,7 +86,8 @@ pub(super) fn source<'scope>(
         let mut ticks_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Tick>>>::from(ticks_out);
         let mut clocks_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Clock>>>::from(clocks_out);
         let mut releases_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Release>>>::from(releases_out);
-        let mut times = input.is_some().then(|| Times::new(capabilities));
+        let mut restored_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<BaseRow>>>::from(restored_out);
+        let mut times = input.is_some().then(|| Times::new(capabilities, keeps_journal));
         let mut reading = Reading::new(parsing);
         move |_frontiers| {
             let (Some(input), Some(at)) = (input.as_ref(), times.as_mut()) else { return };
@@ -112,9 +119,28 @@ pub(super) fn source<'scope>(
                     }
                     activator.activate();
                 }
+                Ok(Message::Restored { known_at, past }) => {
+                    at.advance(known_at);
+                    let Past { rows, mut clocks, entries } = *past;
+                    if let Some(capability) = &at.restored {
+                        restored_out.activate().session(capability).give_iterator(rows.into_iter());
+                    }
+                    emit(at, &mut Vec::new(), &mut clocks);
+                    entries.into_iter().for_each(|entry| reading.send(Output::Entered(known_at, entry)));
+                    activator.activate();
+                }
+                Ok(Message::AllRestored) => {
+                    at.restored = None;
+                    activator.activate();
+                }
                 Ok(Message::Release { known_at, release }) => {
                     at.advance(known_at);
                     releases_out.activate().session(&at.releases).give(*release);
+                    activator.activate();
+                }
+                Ok(Message::Save(known_at)) => {
+                    at.advance(known_at);
+                    emit(at, &mut Vec::new(), &mut vec![Clock::Save]);
                     activator.activate();
                 }
                 Ok(Message::Flush(known_at)) => {
@@ -127,7 +153,7 @@ pub(super) fn source<'scope>(
             }
         }
     });
-    (ticks, clocks, releases)
+    Inputs { ticks, clocks, releases, restored: keeps_journal.then_some(restored), keeping }
 }
 
 /// The capabilities of the outputs.
@@ -135,16 +161,19 @@ struct Times {
     ticks: Capability<u64>,
     clocks: Capability<u64>,
     releases: Capability<u64>,
+    /// Until everything is restored.
+    restored: Option<Capability<u64>>,
 }
 
 impl Times {
-    fn new(mut capabilities: Vec<Capability<u64>>) -> Self {
+    fn new(mut capabilities: Vec<Capability<u64>>, keeps_journal: bool) -> Self {
+        let restored = capabilities.pop().filter(|_| keeps_journal);
         let releases = capabilities.pop();
         let clocks = capabilities.pop();
         let ticks = capabilities.pop();
         match (ticks, clocks, releases) {
-            (Some(ticks), Some(clocks), Some(releases)) => Self { ticks, clocks, releases },
-            _ => unreachable!("timely makes one capability an output, and there are three"),
+            (Some(ticks), Some(clocks), Some(releases)) => Self { ticks, clocks, releases, restored },
+            _ => unreachable!("timely makes one capability an output, and there are four"),
         }
     }
 
@@ -157,6 +186,9 @@ impl Times {
             self.ticks.downgrade(&known_at);
             self.clocks.downgrade(&known_at);
             self.releases.downgrade(&known_at);
+            if let Some(restored) = &mut self.restored {
+                restored.downgrade(&known_at);
+            }
         }
     }
 }
@@ -294,8 +326,11 @@ impl Reading {
             reason: reason.to_owned(),
             payload: String::from_utf8_lossy(excerpt).into_owned(),
         };
-        // The collector is gone only when the run is being torn down.
-        let _ = self.parsing.rejected.send(Output::Rejected(row));
+        self.send(Output::Entered(known_at, Entry::Row(EdgeRow::Rejected(row))));
+    }
+
+    fn send(&self, output: Output) {
+        let _ = self.parsing.out.send(output); // the collector is gone only when the run is being torn down
     }
 }
 

@@ -36,20 +36,20 @@ pub struct Said {
 /// The maintained view.
 pub struct AlertsView {
     instruments: Arc<Instruments>,
-    rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
     horizon_ms: i64,
     /// Episodes that go on, with their onsets.
-    open: BTreeMap<String, (Event, i64)>,
-    gates: Gates,
-    watches: HashMap<(String, Line), Watch>,
+    pub(super) open: BTreeMap<String, (Event, i64)>,
+    pub(super) gates: Gates,
+    pub(super) watches: HashMap<(String, Line), Watch>,
     /// The newest row of each line, for a rule that comes while it runs. `None`: rules don't change (a replay).
-    latest: Option<HashMap<Line, Signal>>,
-    told: HashMap<String, Told>,
-    forgotten_at: i64,
+    pub(super) latest: Option<HashMap<Line, Signal>>,
+    pub(super) told: HashMap<String, Told>,
+    pub(super) forgotten_at: i64,
 }
 
 /// What was last told of an alert.
-enum Told {
+pub(super) enum Told {
     /// It goes on.
     Firing(Box<Alert>),
     /// It is over, as became known then.
@@ -88,6 +88,9 @@ impl AlertsView {
     /// Takes another set of rules, which counts from now on.
     pub fn set_rules(&mut self, rules: Rules, known_at: i64) -> Said {
         let mut said = Said::default();
+        if rules.0 == self.rules {
+            return said;
+        }
         let before = std::mem::replace(&mut self.rules, rules.0);
         let gone: Vec<&Rule> = before.iter().filter(|rule| !self.rules.contains(rule)).collect();
         let new: Vec<Rule> = self.rules.iter().filter(|rule| !before.contains(rule)).cloned().collect();

@@ -12,7 +12,7 @@ use super::Rule;
 const REMEMBERED_MS: i64 = 6 * 3_600_000;
 
 /// What rules with a hold or a cooldown have decided.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Gates {
     /// By rule and episode.
     decided: HashMap<(String, String), Decision>,
@@ -22,7 +22,7 @@ pub(super) struct Gates {
     due: BTreeMap<i64, BTreeSet<String>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Decision {
     is_admitted: bool,
     known_at: i64,

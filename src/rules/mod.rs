@@ -21,6 +21,7 @@ use crate::store::views;
 mod alerts_view;
 mod episodes;
 mod explain;
+mod saved;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -149,7 +150,7 @@ fn any(globs: &[String], text: &str) -> bool {
 }
 
 /// The set of rules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules(pub Vec<Rule>);
 
 impl Default for Rules {

@@ -39,7 +39,7 @@ impl Desk {
             symbol: symbol.into(),
             from_ts: T0 + from * SECOND,
             to_ts: to.map(|to| T0 + to * SECOND),
-            recovered: "none",
+            recovered: crate::store::edge::Recovered::None,
             cause: "lost".into(),
             known_at: 0,
         };

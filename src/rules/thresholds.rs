@@ -11,16 +11,18 @@ use super::Rule;
 use super::signals::{Line, Signal};
 
 /// One rule's numbers of one line.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Watch {
+    #[serde(with = "super::saved::pairs")]
     values: BTreeMap<i64, f64>,
     /// What the values before the kept ones led to.
     sealed: Machine,
+    #[serde(with = "super::saved::pairs")]
     said: BTreeMap<i64, Spell>,
 }
 
 /// One stretch of time in which it fired.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Spell {
     pub onset: i64,
     pub ended: Option<i64>,
@@ -30,14 +32,14 @@ pub(super) struct Spell {
     pub extreme: f64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Machine {
     state: State,
     /// No other spell begins before.
     rest_until: Option<i64>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 enum State {
     #[default]
     Quiet,

@@ -1,19 +1,23 @@
 //! Rows that the edge makes itself: about arrival, alerts and deliveries. They don't pass through the dataflow.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model_dir::standing::Standing;
 
 /// A row of the edge, with the time at which it became known (UTC ms) inside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EdgeRow {
     /// View `rejected_frames`.
     Rejected(RejectedFrame),
     /// View `feed_gaps`.
     Gap(FeedGap),
-    /// View `alerts`.
-    Alert(AlertRow),
     /// View `deliveries`.
     Delivery(DeliveryRow),
-    /// View `models`.
+    /// View `alerts`. It follows from the others, so a journal has none.
+    #[serde(skip)]
+    Alert(AlertRow),
+    /// View `models`. `models.json` says the same at every start.
+    #[serde(skip)]
     Model(Box<ModelRow>),
 }
 
@@ -29,7 +33,7 @@ pub struct ModelRow {
 }
 
 /// View `rejected_frames`: a frame that was refused. Key: venue, stream, known_at, seq.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedFrame {
     /// As written in the frame.
     pub venue: String,
@@ -46,7 +50,7 @@ pub struct RejectedFrame {
 }
 
 /// View `feed_gaps`: a stretch of time in which a stream was not heard. Key: venue, stream, symbol, from_ts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedGap {
     /// Whose stream.
     pub venue: String,
@@ -58,12 +62,35 @@ pub struct FeedGap {
     pub from_ts: i64,
     /// The first frame after it, UTC ms.
     pub to_ts: Option<i64>,
-    /// `none`, `partial` or `full`.
-    pub recovered: &'static str,
+    /// What came back of it.
+    pub recovered: Recovered,
     /// `disconnect`, `silence`, `rotation`, `start`, …
     pub cause: String,
     /// When it became known, UTC ms.
     pub known_at: u64,
+}
+
+/// How much of a gap came back over REST.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Recovered {
+    #[default]
+    None,
+    Partial,
+    Full,
+}
+
+impl Recovered {
+    /// As SQL has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Partial => "partial",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// View `alerts`. Key: id.
@@ -98,7 +125,7 @@ pub struct AlertRow {
 }
 
 /// View `deliveries`. Key: alert_id, channel, attempt.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryRow {
     /// The event's id and status: `….firing`.
     pub alert_id: String,

@@ -11,13 +11,14 @@ use crate::fixed::{Notional, Price, Quantity};
 use crate::model::{Aggregate, Kline, MINUTE_MS, Timeframe};
 
 /// One instrument's filled minutes, by their opening. Kept for the correction horizon.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Fills {
     minutes: BTreeMap<i64, Fill>,
     /// Per time frame: bars of which the venue told that at least one minute held nothing.
     told: [BTreeSet<i64>; Timeframe::ALL.len()],
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Fill {
     kline: Kline,
     /// What our own prints sum up to.
@@ -25,7 +26,7 @@ struct Fill {
 }
 
 /// What can be added and taken away.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Sums {
     volume: Quantity,
     notional: Notional,

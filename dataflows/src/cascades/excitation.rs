@@ -24,7 +24,7 @@ const SIDES: [PositionSide; 2] = [PositionSide::Long, PositionSide::Short];
 pub(super) type AtOnset = (Real, bool);
 
 /// Both sides of an instrument.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Excitation {
     sides: [Side; SIDES.len()],
     /// By the second of an onset.
@@ -33,7 +33,7 @@ pub(super) struct Excitation {
     refitted_in: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Side {
     /// Ascending.
     events: VecDeque<(i64, Coverage)>,

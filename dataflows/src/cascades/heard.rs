@@ -8,13 +8,13 @@ use crate::operators::Watermarks;
 const DAY_MINUTES: i64 = 1_440;
 
 /// The minutes in which venues were heard, by day.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct HeardDays {
     minutes_min: u32,
     days: BTreeMap<(Venue, i64), Minutes>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Minutes {
     bits: [u64; DAY_MINUTES as usize / 64 + 1],
     count: u32,

@@ -69,6 +69,26 @@ fn bin(sum: Notional) -> usize {
 }
 
 /// The histograms of one day, a window each.
+/// Nearly all bins of a day are empty: written as those that aren't.
+impl serde::Serialize for Histogram {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let taken: Vec<(u8, u32)> = (0u8..).zip(self.0).filter(|(_, count)| *count > 0).collect();
+        taken.serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Histogram {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut bins = [0; BINS];
+        for (bin, count) in Vec::<(u8, u32)>::deserialize(deserializer)? {
+            if let Some(slot) = bins.get_mut(usize::from(bin)) {
+                *slot = count;
+            }
+        }
+        Ok(Self(bins))
+    }
+}
+
 pub(super) type Day = [Histogram; WINDOWS.len()];
 
 /// Adds to `days` the trailing sums of the seconds in (`from`, `to`], each to the day that it is in. `trailing` are the sums at

@@ -10,7 +10,7 @@ use crate::model::{Liquidation, Window};
 use crate::operators::NEVER;
 
 /// An instrument's liquidations by event second.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Seconds(ByTime<Sums>);
 
 impl Seconds {
@@ -33,7 +33,7 @@ impl Seconds {
 }
 
 /// One cascade while it is being followed. Seconds since the epoch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Episode {
     pub window: Window,
     pub onset: i64,
@@ -55,7 +55,7 @@ pub(super) struct Episode {
 }
 
 /// Trailing sums and open episodes at one instant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Machine {
     /// The last instant that was stepped through.
     pub at: i64,

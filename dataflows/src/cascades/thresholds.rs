@@ -20,7 +20,7 @@ use crate::model::{CriticalFrom, Venue, Window};
 use crate::operators::NEVER;
 
 /// A window's thresholds on one day. An episode keeps those of its onset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Limits {
     /// The notional must be above this.
     pub minimum: Notional,
@@ -34,7 +34,7 @@ pub(super) struct Limits {
 pub(super) type DayLimits = [Option<Limits>; WINDOWS.len()];
 
 /// One instrument's past.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Thresholds {
     venue: Venue,
     /// The first second in which the instrument was heard.

@@ -9,7 +9,7 @@ use super::returns::fisher_z;
 const THOUSANDTHS: f64 = 1_000.0;
 
 /// Samples of one day: their number in the low five bits and their sum above them, and the sum of squares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct DaySum {
     packed: i32,
     squares: u32,
@@ -31,7 +31,7 @@ impl DaySum {
 }
 
 /// Mean and deviation of z. NaN: none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct History {
     pub mean: f64,
     pub sd: f64,
@@ -40,6 +40,7 @@ pub(super) struct History {
 const NONE: History = History { mean: f64::NAN, sd: f64::NAN };
 
 /// The histories of many pairs, numbered from 0.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Histories {
     days: i64,
     days_min: i64,

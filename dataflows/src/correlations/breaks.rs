@@ -25,7 +25,7 @@ enum Sign {
 }
 
 /// A pair that is broken, or may become so.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Watch {
     /// Broken bars in a row, as far as they matter.
     run: u32,
@@ -38,6 +38,7 @@ pub(super) struct Watch {
 }
 
 /// The breaks of one horizon.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Breaks {
     settings: Settings,
     window: i64,
@@ -49,6 +50,7 @@ pub(super) struct Breaks {
 }
 
 /// How one bar's changes are taken back.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Undo {
     Watch(Key, Option<Watch>),
     Row((i64, Key), Option<CorrelationBreak>),

@@ -17,7 +17,9 @@ use crate::model::{InstrumentId, Instruments, Venue};
 const SYMBOLS_MAX: usize = 1_024;
 
 /// All symbols, numbered as they came.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Symbols {
+    #[serde(skip)]
     names: Arc<Instruments>,
     /// The symbol and the place among its venues' closings of an instrument. `None`: left out.
     by_instrument: FxHashMap<InstrumentId, Option<(usize, Venue)>>,
@@ -27,6 +29,7 @@ pub(super) struct Symbols {
     pub order: Vec<usize>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Symbol {
     id: InstrumentId,
     /// Closing prices by bar, of each venue.
@@ -37,6 +40,10 @@ impl Symbols {
     pub fn new(names: Arc<Instruments>) -> Self {
         let (by_instrument, by_name) = (FxHashMap::default(), BTreeMap::new());
         Self { names, by_instrument, by_name, symbols: Vec::new(), order: Vec::new() }
+    }
+
+    pub fn set_names(&mut self, names: Arc<Instruments>) {
+        self.names = names;
     }
 
     pub fn len(&self) -> usize {

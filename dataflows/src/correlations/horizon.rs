@@ -35,6 +35,7 @@ const LAG_MS_MAX: i64 = 8 * DAY_MS;
 const LOGGED_PAIRS_MAX: usize = 500_000;
 
 /// The state of one horizon.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct HorizonState {
     settings: Settings,
     horizon: Horizon,
@@ -66,6 +67,7 @@ pub(super) struct HorizonState {
 }
 
 /// What is known of pairs, or of symbols and the market, numbered from 0.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Series {
     /// r as last written on this day. NaN: not yet.
     written: Vec<f64>,
@@ -73,6 +75,7 @@ struct Series {
 }
 
 /// How a step is taken back.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Step {
     bar: i64,
     /// What was written, and what had been written before it.
@@ -114,6 +117,17 @@ impl HorizonState {
             triangle: Vec::new(),
             settings: settings.clone(),
         })
+    }
+
+    /// Nothing has been taken in.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.len() == 0
+    }
+
+    /// One that was saved, with the names that it is to use.
+    pub fn named(mut self, names: Arc<Instruments>) -> Self {
+        self.symbols.set_names(names);
+        self
     }
 
     /// Takes in one quantum's closed bars and their corrections, all of the horizon's time frame.

@@ -1,7 +1,7 @@
 //! Who is compared with whom.
 
 /// Two symbols by number, the one whose name comes first before the other, or a symbol and the market.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(super) struct Key {
     a: u16,
     b: u16,

@@ -10,7 +10,7 @@ use super::returns::ABSENT;
 const OTHERS_MIN: i64 = 10;
 
 /// Running sums of each symbol and its market.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Against(Vec<Joint>);
 
 /// A bar's sum over all symbols, and their number.

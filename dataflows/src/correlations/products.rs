@@ -14,7 +14,7 @@ pub const R_MAX: f64 = 0.9999;
 const NARROW_BARS: u32 = 428;
 
 /// Sums over one or two series' joint bars.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Joint {
     /// Bars that both have.
     pub bars: u32,
@@ -58,7 +58,7 @@ fn correlation(covariance: f64, x: f64, y: f64) -> f64 {
 }
 
 /// Of one symbol over the bars that another lacks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Marginal {
     bars: u32,
     sum: i64,
@@ -75,7 +75,7 @@ impl Marginal {
 }
 
 /// The sums of all symbols and pairs. Symbols are numbered from 0; a bar is a row of returns, shorter where symbols came later.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct CrossProducts {
     bars: u32,
     all: Vec<Marginal>,

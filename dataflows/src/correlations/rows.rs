@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::returns::ABSENT;
 
 /// Rows of returns, one a bar, one number a symbol. A row ends with the last symbol that has a return.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Rows {
     /// The bar of the first row.
     first: i64,

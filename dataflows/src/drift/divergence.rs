@@ -30,6 +30,7 @@ pub(super) fn row_of(standardised: &[f64]) -> Row {
 }
 
 /// Rows in order of bars, packed as wide as the widest was.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Rows {
     width: usize,
     values: VecDeque<i32>,
@@ -84,10 +85,10 @@ impl Rows {
 }
 
 /// The moments of the last rows, which move on by a row at a time.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Sums([Moments; FEATURES.len()]);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Moments {
     count: i64,
     sum: i64,

@@ -33,6 +33,7 @@ pub(super) enum Kind {
 }
 
 /// Of one instrument.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Flows {
     frames: Box<[Frame]>,
     /// UTC days with liquidations, by number, with the time of the first.
@@ -42,6 +43,7 @@ pub(super) struct Flows {
 }
 
 /// Of one time frame.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Frame {
     timeframe: Timeframe,
     /// Longs and shorts, by the bar's opening.

@@ -5,13 +5,14 @@ use crate::model::{Clock, MINUTE_MS, Timeframe, Venue};
 use crate::operators::Watermarks;
 
 /// Of all venues.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Heard {
     timeframes: Box<[Timeframe]>,
     venues: [Minutes; Venue::ALL.len()],
 }
 
 /// Of one venue.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Minutes {
     /// Those in which it was heard, of the correction horizon.
     heard: ByTime<()>,

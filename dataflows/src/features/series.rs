@@ -15,7 +15,7 @@ use crate::operators::replace;
 const LOOK_BACK_BARS: i64 = 73;
 const COVERAGE_MIN: f64 = 0.8;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct Candle {
     pub high: f64,
     pub low: f64,
@@ -40,6 +40,7 @@ impl Candle {
 type Values = [Known; FEATURES.len()];
 
 /// One instrument's bars of one time frame, numbered since the epoch.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Series {
     timeframe: Timeframe,
     horizon_ms: i64,

@@ -7,7 +7,7 @@ use super::series::Candle;
 const N: u32 = 14;
 
 /// A mean that Wilder smooths.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Smoothed {
     seen: u32,
     value: f64,
@@ -29,7 +29,7 @@ impl Smoothed {
 }
 
 /// Both recursions, bar by bar.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Wilder {
     before: Option<Candle>,
     gain: Smoothed,

@@ -13,9 +13,10 @@ use super::machine::State;
 use super::scores::Verdict;
 
 /// One instrument's episodes of some kinds.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Episodes {
     instrument: InstrumentId,
-    kinds: &'static [AnomalyKind],
+    kinds: Box<[AnomalyKind]>,
     /// By the samples' time, UTC ms. Without a verdict nothing can begin; where nothing holds none is needed.
     recent: ByTime<(Option<Box<Verdict>>, State)>,
     before: Vec<Going>,
@@ -29,12 +30,12 @@ type Going = (i8, Option<FundingAnomaly>);
 impl Episodes {
     pub fn new(instrument: InstrumentId, kinds: &'static [AnomalyKind]) -> Self {
         let before = vec![(0, None); kinds.len()];
-        Self { instrument, kinds, recent: ByTime::default(), before, rows: BTreeMap::new() }
+        Self { instrument, kinds: kinds.into(), recent: ByTime::default(), before, rows: BTreeMap::new() }
     }
 
     /// What is said of the sample at `ts` (UTC ms), if there is one.
     pub fn set(&mut self, ts: i64, said: Option<(Option<Verdict>, State)>) {
-        let kinds = self.kinds;
+        let kinds = &self.kinds;
         let boxed = |(verdict, state): (Option<Verdict>, State)| {
             let holds = kinds.iter().any(|&kind| mark(kind, &state) != 0);
             (verdict.filter(|_| holds).map(Box::new), state)

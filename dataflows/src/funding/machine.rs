@@ -16,7 +16,7 @@ pub(crate) const WARM_UP_MINUTES: i64 = 7 * 1_440;
 const BREAK_MINUTES: i64 = 15;
 
 /// What holds after a sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct State {
     pub anomaly: bool,
     pub deviation: bool,
@@ -27,7 +27,7 @@ pub(crate) struct State {
 }
 
 /// Steps through samples in order of time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Machine {
     /// The end of the last sample, in minutes.
     pub at: i64,

@@ -23,7 +23,7 @@ pub(crate) fn divide(a: i128, b: i128) -> i128 {
 }
 
 /// Number, sum and sum of squares of rates: what is added can be taken away without residue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Sums {
     pub count: i64,
     pub sum: i128,
@@ -82,7 +82,7 @@ fn round(value: f64, parts: f64) -> f64 {
 }
 
 /// What 30 days of hourly means (or settlements) say.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Baseline {
     sums: Sums,
     count_min: i64,
@@ -148,7 +148,7 @@ pub(crate) struct Sample<'a> {
 }
 
 /// What is to be said of a sample.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Verdict {
     pub rate: i64,
     pub scores: Scores,
@@ -159,7 +159,7 @@ pub(crate) struct Verdict {
 }
 
 /// What the machine needs to know of a sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Signs(u8);
 
 impl Signs {

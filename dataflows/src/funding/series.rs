@@ -15,6 +15,7 @@ const MONTH_HOURS: i64 = 720;
 /// The value "an hour ago" may be older by this.
 const LOOK_BACK_MINUTES: i64 = 15;
 
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Series {
     /// Per 8 h.
     rates: Minutes<Rate>,
@@ -33,7 +34,7 @@ pub(crate) struct Series {
 const CLEAN: i64 = i64::MAX;
 
 /// A rate that may be absent, in eight bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Rate(i64);
 
 const ABSENT: i64 = i64::MIN;

@@ -15,12 +15,13 @@ const DAY_MINUTES: i64 = 1_440;
 /// A sum over settlements that cover less than this of its stretch is absent.
 const PAID_COVERAGE_PERCENT: i64 = 95;
 
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Settled {
     by_ts: BTreeMap<i64, Settlement>,
     dirty_from: Option<i64>,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Settlement {
     sample: RateSample,
     rate_8h: i64,

@@ -9,7 +9,7 @@ use crate::operators::{NEVER, replace};
 type Said = Option<(InstrumentId, i32)>;
 
 /// Where the story stands.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Story {
     candidate: Option<InstrumentId>,
     minutes: i64,
@@ -18,6 +18,7 @@ struct Story {
 }
 
 /// Minutes that can still be corrected, and the story up to them.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Leaders {
     hold_minutes: i64,
     recent: BTreeMap<i64, Said>,

@@ -26,11 +26,11 @@ const WINDOW_MINUTES: i64 = Window::H4.secs() / 60;
 pub(super) const LOOK_BACK_MINUTES: i64 = WINDOW_MINUTES + KNOWN_MINUTES;
 
 /// What was open and what was traded, of one instrument, by minute. Minutes are numbered by their opening.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Market(ByTime<Minute>);
 
 /// In quote units.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Minute {
     traded: Known,
     /// By its end.

@@ -20,11 +20,12 @@ use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::due::Due;
 use crate::fixed::Notional;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Bar, Clock, InstrumentId, Instruments, Liquidation, LiquidationRatio, LiquidationWindow, MINUTE_MS, SECOND_MS, Timeframe,
     Venue, Window,
 };
-use crate::operators::{KnownAt, NEVER, Watermarks, per_quantum, replace};
+use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum, replace};
 use crate::quotes::InterestSample;
 
 /// Both views.
@@ -78,14 +79,14 @@ pub fn windows<'scope>(
     events: StreamVec<'scope, KnownAt, Liquidation>,
     closed: VecCollection<'scope, KnownAt, Bar, isize>,
     interest: VecCollection<'scope, KnownAt, InterestSample, isize>,
-    clocks: StreamVec<'scope, KnownAt, Clock>,
+    clocks: Clocks<'scope>,
     config: &Config,
     instruments: Arc<Instruments>,
 ) -> Windows<'scope> {
     let events = events.map(|event| Input::of_event(&event));
     let bars = closed.inner.flat_map(|(bar, _, diff)| Input::of_bar(&bar, diff));
     let samples = interest.inner.map(|(sample, _, diff)| Input::of_sample(&sample, diff));
-    let mut state = State {
+    let state = State {
         horizon_minutes: config.correction_horizon_ms / MINUTE_MS + 1,
         watermarks: Watermarks::new(config.lateness_ms),
         names: instruments,
@@ -94,7 +95,7 @@ pub fn windows<'scope>(
         at_hand: Vec::new(),
     };
     let input = events.concat(bars).concat(samples);
-    let rows = per_quantum(input, clocks, "liquidation_windows", move |_known_at, input, clocks, changes| {
+    let rows = per_quantum(input, clocks, "liquidation_windows", state, |state, _known_at, input, clocks, changes| {
         state.quantum(input, clocks, changes);
     });
     Windows {
@@ -115,6 +116,7 @@ struct State {
 }
 
 /// One instrument's minutes, numbered by their end: bucket m covers the seconds in (60 (m − 1), 60 m].
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Minutes {
     venue: Venue,
     buckets: ByTime<Sums>,
@@ -126,10 +128,26 @@ struct Minutes {
 }
 
 /// Of each window.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 struct Rows {
     windows: [Option<LiquidationWindow>; Window::ALL.len()],
     ratios: [Option<LiquidationRatio>; Window::ALL.len()],
+}
+
+impl Kept for State {
+    fn save(&self, save: &mut Save) {
+        save.shared(&self.watermarks);
+        self.by_instrument.iter().for_each(|(&id, minutes)| save.part(id, &(minutes, self.due.of(id))));
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        self.watermarks = load.shared()?.unwrap_or_else(|| self.watermarks.clone());
+        while let Some((id, (minutes, due))) = load.part::<(Minutes, Option<i64>)>()? {
+            self.due.set(minutes.venue, id, due);
+            self.by_instrument.insert(id, minutes);
+        }
+        Ok(())
+    }
 }
 
 impl State {

@@ -2,8 +2,66 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstrumentId, Trade};
+use super::{InstrumentId, Kline, LateEvent, Liquidation, Tick, Trade};
 use crate::fixed::{Notional, Price, Quantity};
+
+/// A base row of any kind: what a journal keeps of a quantum, and gives back to [`crate::hot`] after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BaseRow {
+    /// Sums of prints.
+    Partial(Partial),
+    /// The last price of a fraction of a second.
+    LastPrice(LastPrice),
+    /// A liquidation.
+    Liquidation(Liquidation),
+    /// A mark price, a funding rate or open interest.
+    Quote(Tick),
+    /// A venue's bar.
+    Kline(Kline),
+    /// An event that came late.
+    Late(LateEvent),
+    /// Prints that are not to count again.
+    Seen(Seen),
+}
+
+impl BaseRow {
+    /// Of which instrument.
+    #[must_use]
+    pub fn instrument(&self) -> InstrumentId {
+        match self {
+            Self::Partial(row) => row.instrument,
+            Self::LastPrice(row) => row.instrument,
+            Self::Liquidation(row) => row.instrument,
+            Self::Quote(row) => row.instrument(),
+            Self::Kline(row) => row.instrument,
+            Self::Late(row) => row.instrument,
+            Self::Seen(Seen::Dense { instrument, .. } | Seen::Unique { instrument, .. }) => *instrument,
+        }
+    }
+}
+
+/// Prints that have been seen, by the venue's own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Seen {
+    /// All ids of a stretch, both ends inclusive.
+    Dense {
+        /// Whose.
+        instrument: InstrumentId,
+        /// The first id.
+        first: u64,
+        /// The last id.
+        last: u64,
+    },
+    /// One name.
+    Unique {
+        /// Whose.
+        instrument: InstrumentId,
+        /// Event time, UTC ms: it is forgotten by it.
+        ts: i64,
+        /// 128 bits.
+        name: (u64, u64),
+    },
+}
 
 /// Orders prints of one instrument: event time, then the venue's own order.
 pub type PrintOrder = (i64, u64, u64);

@@ -133,6 +133,13 @@ impl Instruments {
         self.intern(Venue::Any, name)
     }
 
+    /// All that trade somewhere, in no order.
+    #[must_use]
+    pub fn listed(&self) -> Vec<Arc<Instrument>> {
+        let by_id = self.by_id.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        by_id.values().filter(|instrument| instrument.venue != Venue::Any).cloned().collect()
+    }
+
     /// What an id stands for.
     #[must_use]
     pub fn get(&self, id: InstrumentId) -> Option<Arc<Instrument>> {

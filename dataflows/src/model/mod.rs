@@ -6,7 +6,7 @@ mod rows;
 mod tick;
 mod time;
 
-pub use base::{Aggregate, LastPrice, Partial, PrintOrder};
+pub use base::{Aggregate, BaseRow, LastPrice, Partial, PrintOrder, Seen};
 pub use instrument::{Instrument, InstrumentId, Instruments, Venue};
 pub use rows::*;
 pub use tick::*;

@@ -282,4 +282,6 @@ pub enum Clock {
     Idle(Venue),
     /// The input ends: as `Idle` for every venue.
     Flush,
+    /// States are saved as they are after this quantum. It is no news to any view.
+    Save,
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 /// Rows by the opening of their bar; each as wide as a row of features. NaN: not known.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Series {
     width: usize,
     times: VecDeque<i64>,

@@ -13,7 +13,7 @@ use super::visits::Edges;
 type Key = (PositionSide, i64, Price);
 
 /// An instrument's episodes that are open or can still be corrected.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Episodes {
     now: BTreeMap<Key, ZoneTouch>,
     /// The rows that are out.

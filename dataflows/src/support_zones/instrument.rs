@@ -17,6 +17,7 @@ use super::sums::{Covered, Minute, Run, Sums};
 use super::visits::{Edges, Visits, distance_bps};
 use super::{Input, LOOK_BACK_SECS, REFERENCE_MINUTES, Row, SIDES, minute_of};
 
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Zones {
     id: InstrumentId,
     pub venue: Venue,
@@ -42,19 +43,21 @@ pub(super) struct Zones {
 }
 
 /// A minute's rows. Often only the distance differs from those of the minute before, so the rest is shared.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Said {
     /// Of the minute that first said them.
     zones: Rc<[SupportZone]>,
     reference: i64,
 }
 
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Second {
     /// By side.
     amounts: [i128; SIDES.len()],
     coverage: Covered,
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Zone {
     side: PositionSide,
     rank: u32,
@@ -64,6 +67,11 @@ struct Zone {
 }
 
 impl Zones {
+    /// Whose they are.
+    pub fn id(&self) -> InstrumentId {
+        self.id
+    }
+
     pub fn new(id: InstrumentId, venue: Venue, reach: i64) -> Self {
         Self {
             id,

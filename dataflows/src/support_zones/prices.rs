@@ -7,7 +7,7 @@ use crate::prices::Prices as BySecond;
 use super::minute_of;
 
 /// An instrument's price path. Prices are whole units of 1e-12.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Prices {
     closes: BySecond,
     /// The range of each minute with trades.
@@ -15,7 +15,7 @@ pub(super) struct Prices {
 }
 
 /// Lowest and highest price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Range {
     pub low: i64,
     pub high: i64,

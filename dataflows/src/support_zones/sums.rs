@@ -8,7 +8,7 @@ use crate::model::{Coverage, PositionSide};
 use super::SIDES;
 
 /// What one minute adds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Minute {
     /// By side and bucket, each once.
     pub amounts: Vec<(PositionSide, u32, i128)>,
@@ -20,14 +20,14 @@ pub(super) struct Minute {
 pub(super) type Covered = [u32; 3];
 
 /// The window's sums.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Sums {
     buckets: [BTreeMap<u32, i128>; SIDES.len()],
     coverage: [i64; 3],
 }
 
 /// A maximal run of buckets above the quantile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Run {
     pub first: u32,
     pub last: u32,

@@ -11,7 +11,7 @@ use crate::model::Real;
 use super::prices::{Prices, Range};
 
 /// A zone's edges, in price units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Edges {
     /// The lowest price inside.
     pub low: i64,
@@ -49,7 +49,7 @@ pub(super) fn distance_bps(low: i64, high: i64, reference: i64) -> Real {
 }
 
 /// The visits of a window that slides by minutes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Visits {
     /// The last minute inside of each visit, rising.
     last_inside: VecDeque<i64>,

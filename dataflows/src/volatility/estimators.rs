@@ -4,7 +4,7 @@
 use crate::model::Bar;
 
 /// The prices of one bar.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Candle {
     /// First price.
     pub open: f64,

@@ -20,7 +20,7 @@ const DAY_HOURS: i64 = 24;
 const DAY_MINUTES: f64 = 1_440.0;
 
 /// What the days before one day were like.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Baseline {
     /// The upper bounds of STABLE, HIGH_VOL and EXPLOSIVE by the symbol's own quantiles.
     pub boundaries: Option<[f64; 3]>,
@@ -31,6 +31,7 @@ pub(super) struct Baseline {
 }
 
 /// A symbol's days, as far back as a row can need them.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct History {
     /// Levels by hour since the epoch.
     samples: Minutes<Known>,

@@ -18,6 +18,7 @@ mod oracle;
 mod properties;
 mod ratios;
 mod regimes;
+mod restarts;
 mod run;
 mod streams;
 mod unusual;

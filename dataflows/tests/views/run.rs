@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use dataflows::config::Config;
 use dataflows::graph;
 use dataflows::hot::Counters;
+use dataflows::keeping::{Keeping, SavedState, States};
 use dataflows::model::*;
 use dataflows::models::Release;
 use timely::dataflow::InputHandle;
@@ -20,6 +21,8 @@ pub struct Batch {
     pub ticks: Vec<Tick>,
     pub clocks: Vec<Clock>,
     pub releases: Vec<Release>,
+    /// What a journal gives back.
+    pub restored: Vec<BaseRow>,
 }
 
 /// By `known_at`, then by the worker that read it.
@@ -37,6 +40,9 @@ pub struct Plan {
     /// Workers step after each quantum, instead of at the end.
     pub trickle: bool,
 }
+
+/// What a journal keeps: by `known_at`, base rows and clock records.
+pub type Journal = BTreeMap<u64, (Vec<BaseRow>, Vec<Clock>)>;
 
 impl Default for Plan {
     fn default() -> Self {
@@ -116,6 +122,11 @@ macro_rules! history {
                 Self { $($view: self.$view.iter().filter(|(at, _, _)| *at <= known_at).cloned().collect()),* }
             }
 
+            /// What became known after `known_at`.
+            pub fn after(&self, known_at: u64) -> Self {
+                Self { $($view: self.$view.iter().filter(|(at, _, _)| *at > known_at).cloned().collect()),* }
+            }
+
             /// Panics where two histories differ, naming the view. `late_events` too if `arrival`.
             pub fn assert_equals(&self, other: &Self, why: &str) {
                 $(assert_same(&self.$view, &other.$view, concat!("changes of ", stringify!($view)), why);)*
@@ -174,29 +185,75 @@ pub fn assert_same<R: PartialEq + std::fmt::Debug>(ours: &[R], theirs: &[R], vie
 
 /// Runs the graph over `feed`.
 pub fn run(config: &Config, instruments: &Arc<Instruments>, feed: Feed, plan: Plan) -> (History, Arc<Counters>) {
+    let (history, counters, _) = run_journaled(config, instruments, feed, plan);
+    (history, counters)
+}
+
+/// As [`run`], with what a journal would keep.
+pub fn run_journaled(
+    config: &Config,
+    instruments: &Arc<Instruments>,
+    feed: Feed,
+    plan: Plan,
+) -> (History, Arc<Counters>, Journal) {
+    let (history, counters, journal, _) = run_from(config, instruments, feed, plan, States::new());
+    (history, counters, journal)
+}
+
+/// As [`run_journaled`], from states that were saved; with the states that are saved where the feed says so.
+pub fn run_from(
+    config: &Config,
+    instruments: &Arc<Instruments>,
+    feed: Feed,
+    plan: Plan,
+    past: States,
+) -> (History, Arc<Counters>, Journal, States) {
+    let mut journal = Journal::new();
+    for (&known_at, batches) in &feed {
+        let clocks = batches.iter().flat_map(|batch| batch.clocks.iter().copied()).filter(|clock| !matches!(clock, Clock::Flush | Clock::Save));
+        journal.entry(known_at).or_default().1.extend(clocks);
+    }
     let counters = Arc::new(Counters::default());
     let collected = Collected::default();
     let (config, instruments, feed) = (config.clone(), Arc::clone(instruments), Arc::new(feed));
     let (all_counters, all_collected) = (Arc::clone(&counters), collected.clone());
+    let kept: Arc<Mutex<Vec<(u64, BaseRow)>>> = Arc::default();
+    let all_kept = Arc::clone(&kept);
+    let saved: Arc<Mutex<States>> = Arc::default();
+    let all_saved = Arc::clone(&saved);
+    let past = Arc::new(past);
     let setting = if plan.workers == 1 { timely::Config::thread() } else { timely::Config::process(plan.workers) };
     let guards = timely::execute(setting, move |worker| {
+        let (index, peers) = (worker.index(), worker.peers());
         let mut ticks = InputHandle::new();
         let mut clocks = InputHandle::new();
         let mut releases = InputHandle::new();
+        let mut restored = InputHandle::new();
         worker.dataflow::<u64, _, _>(|scope| {
             let ticks = scope.input_from(&mut ticks).container::<Vec<Tick>>();
             let clocks = scope.input_from(&mut clocks).container::<Vec<Clock>>();
             let releases = scope.input_from(&mut releases).container::<Vec<Release>>();
-            all_collected.listen(graph::build(ticks, clocks, releases, &config, &instruments, &all_counters));
+            let restored = Some(scope.input_from(&mut restored).container::<Vec<BaseRow>>());
+            let all_saved = Arc::clone(&all_saved);
+            let keep = move |SavedState { view, bytes, .. }| all_saved.lock().unwrap().entry(view).or_default().push(bytes);
+            let keeping = Keeping::new(index, peers, Arc::new(keep), Arc::clone(&past));
+            let inputs = graph::Inputs { ticks, clocks, releases, restored, keeping: keeping.clone() };
+            let (views, journal) = graph::build(inputs, &config, &instruments, &all_counters);
+            assert_eq!(keeping.failed(), None);
+            all_collected.listen(views);
+            let all_kept = Arc::clone(&all_kept);
+            journal.inspect_batch(move |at, rows| all_kept.lock().unwrap().extend(rows.iter().map(|row| (*at, row.clone()))));
         });
         for (&known_at, batches) in feed.iter() {
             ticks.advance_to(known_at);
             clocks.advance_to(known_at);
             releases.advance_to(known_at);
+            restored.advance_to(known_at);
             let Some(batch) = batches.get(worker.index()) else { continue };
             batch.ticks.iter().cloned().for_each(|tick| ticks.send(tick));
             batch.clocks.iter().copied().for_each(|clock| clocks.send(clock));
             batch.releases.iter().cloned().for_each(|release| releases.send(release));
+            batch.restored.iter().cloned().for_each(|row| restored.send(row));
             if plan.trickle {
                 worker.step();
             }
@@ -206,5 +263,9 @@ pub fn run(config: &Config, instruments: &Arc<Instruments>, feed: Feed, plan: Pl
     for worker in guards.join() {
         worker.unwrap();
     }
-    (collected.history(), counters)
+    for (known_at, row) in std::mem::take(&mut *kept.lock().unwrap()) {
+        journal.entry(known_at).or_default().0.push(row);
+    }
+    let saved = std::mem::take(&mut *saved.lock().unwrap());
+    (collected.history(), counters, journal, saved)
 }

@@ -17,15 +17,16 @@ pub struct Removed {
 }
 
 impl Snapshots {
-    /// Keeps the newest `keep` snapshots (1 at least) and the records after the oldest of them. As long as there are fewer, all records are
-    /// kept: the first of them is as good as a snapshot. One whose manifest or lengths are wrong doesn't count.
+    /// Keeps the newest `keep` snapshots (1 at least) and the records after the oldest of them, or after record `records_from` if that comes
+    /// before. As long as there are fewer, all records are kept: the first of them is as good as a snapshot. One whose manifest or lengths are
+    /// wrong doesn't count.
     ///
     /// May be killed anywhere: a snapshot's manifest goes before its parts, snapshots before segments, segments from the oldest on, each
     /// step made durable before the next. So what is left can always be recovered from, and the next call finishes the work.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn retain(&self, keep: usize) -> Result<Removed, Error> {
+    pub fn retain(&self, keep: usize, records_from: Seq) -> Result<Removed, Error> {
         let _only = self.held.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = Removed::default();
         let mut ids = ids(&self.names()?);
@@ -43,7 +44,7 @@ impl Snapshots {
         if kept.len() == keep.max(1)
             && let Some(&floor) = kept.last()
         {
-            self.remove_segments(floor, &mut removed)?;
+            self.remove_segments(floor.min(records_from), &mut removed)?;
         }
         Ok(removed)
     }

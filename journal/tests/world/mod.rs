@@ -112,7 +112,7 @@ impl World {
             self.sync(&mut writer, &state);
             if round != 1 {
                 let _ = self.snapshot(&snapshots, &state, writer.durable()); // its failure must not matter
-                let _ = snapshots.retain(2);
+                let _ = snapshots.retain(2, u64::MAX);
             }
         }
         self.append(&mut writer, &mut state, 30);

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dataflows::model::Venue;
 
 use super::session::Stream;
-use crate::store::edge::FeedGap;
+use crate::store::edge::{FeedGap, Recovered};
 
 /// Since when, and why.
 type Open = Option<(i64, &'static str)>;
@@ -133,7 +133,7 @@ impl Ledger {
             symbol,
             from_ts: open.0,
             to_ts,
-            recovered: "none",
+            recovered: Recovered::None,
             cause: open.1.to_owned(),
             known_at: u64::try_from(known_at).unwrap_or(0),
         }

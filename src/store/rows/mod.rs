@@ -263,7 +263,7 @@ stored_edge!(FeedGap => StoredFeedGap in "feed_gaps_changes", |row| {
     symbol: &'a str = &row.symbol,
     from_ts: i64 = row.from_ts,
     to_ts: Option<i64> = row.to_ts,
-    recovered: &'a str = row.recovered,
+    recovered: &'a str = row.recovered.as_str(),
     cause: &'a str = &row.cause,
 });
 

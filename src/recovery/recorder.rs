@@ -1,0 +1,241 @@
+//! The recorder: between the collector and the keeper. What entered is durable before what follows from it goes on.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::Receiver;
+use dataflows::keeping::SavedState;
+use dataflows::model::{Clock, Instruments, Venue};
+use journal::{GroupSync, Refused, Seq};
+
+use super::Entry;
+use super::record::Encoder;
+use super::restore::{Opened, Past};
+use super::snapshots::{About, Cut};
+use crate::crash;
+use crate::engine::{Bundle, Collector, Next};
+use crate::rules::Rules;
+use crate::store::Quantum;
+use crate::store::edge::EdgeRow;
+
+/// How often is looked whether the disk has finished, while something waits for it.
+const LOOK: Duration = Duration::from_millis(1);
+/// Quanta that wait for the disk. (Beyond them the engine waits, and with it the feeds.)
+const HELD_MAX: usize = 256;
+/// A disk that takes nothing for so long is told of.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A quantum that may go on: what entered in it is durable.
+#[derive(Debug, Default)]
+pub struct Entered {
+    /// Its changes and the edge's rows.
+    pub quantum: Quantum,
+    /// From here on these rules count.
+    pub rules: Option<Rules>,
+    /// An earlier run has told and stored it, and it is only remembered.
+    pub is_past: bool,
+    /// The journal's record that it ends with; 0: none.
+    pub seq: Seq,
+    /// A snapshot is to be made of what is after it.
+    pub cut: Option<Box<Cut>>,
+}
+
+/// How far earlier runs reach; shared with whoever restores them.
+#[derive(Debug)]
+pub struct Bounds {
+    /// Quanta up to here are in the journal already.
+    recorded_to: AtomicU64,
+    /// Quanta up to here are only remembered.
+    remembered_to: AtomicU64,
+}
+
+impl Bounds {
+    /// Everything comes of earlier runs until [`Self::restored`] says otherwise.
+    #[must_use]
+    pub fn restoring(remembered_to: u64) -> Self {
+        Self { recorded_to: AtomicU64::new(u64::MAX), remembered_to: AtomicU64::new(remembered_to) }
+    }
+
+    /// What comes after `known_at` is new. To be said before it comes.
+    pub fn restored(&self, known_at: u64) {
+        self.recorded_to.store(known_at, Ordering::Release);
+    }
+}
+
+/// Writes a journal's records.
+pub(super) struct Writing {
+    pub sync: Arc<GroupSync>,
+    pub encoder: Encoder,
+    pub instruments: Arc<Instruments>,
+    pub bounds: Arc<Bounds>,
+    pub held: VecDeque<Entered>,
+    /// The last record.
+    pub last: Seq,
+    /// Venues that were heard and have not fallen silent.
+    pub heard: BTreeSet<Venue>,
+}
+
+/// See the module.
+pub struct Recorder {
+    collector: Collector,
+    from_edge: Receiver<EdgeRow>,
+    new_rules: Receiver<Rules>,
+    writing: Option<Writing>,
+}
+
+impl Recorder {
+    /// Writes into the journal that was opened, and hands out what earlier runs left in it. Without one, quanta go on as they come.
+    #[must_use]
+    pub fn of(
+        opened: Option<Opened>,
+        collector: Collector,
+        from_edge: Receiver<EdgeRow>,
+        new_rules: Receiver<Rules>,
+    ) -> (Option<Past>, Self) {
+        let (past, writing) = opened.map(|Opened { writing, past, .. }| (past, writing)).unzip();
+        (past, Self { collector, from_edge, new_rules, writing })
+    }
+
+    /// The next quantum; waits for it, and for the disk. `None`: the workers have finished and everything was read.
+    ///
+    /// # Errors
+    /// If the journal can't go on (what fails for a while, a full disk say, is waited for).
+    pub fn next(&mut self) -> anyhow::Result<Option<Entered>> {
+        loop {
+            let mut patience = None;
+            if let Some(writing) = &mut self.writing
+                && let Some(first) = writing.held.front()
+            {
+                if writing.sync.durable() >= first.seq {
+                    crash::point("journal: durable");
+                    return Ok(writing.held.pop_front());
+                }
+                patience = Some(LOOK);
+                if writing.held.len() >= HELD_MAX {
+                    let _ = writing.sync.wait_durable(first.seq, PATIENCE); // looked at again above
+                    continue;
+                }
+            }
+            match self.collector.next(patience) {
+                Next::Bundle(bundle) => {
+                    if let Some(entered) = self.take(*bundle)? {
+                        return Ok(Some(entered));
+                    }
+                }
+                Next::Nothing => {}
+                Next::End => return self.last(),
+            }
+        }
+    }
+
+    /// What the edge said after the last quantum.
+    #[must_use]
+    pub fn rest(&self) -> Vec<EdgeRow> {
+        self.from_edge.try_iter().collect()
+    }
+
+    /// The workers are done: what is held waits for the disk.
+    fn last(&mut self) -> anyhow::Result<Option<Entered>> {
+        let Some(writing) = &mut self.writing else { return Ok(None) };
+        let Some(first) = writing.held.pop_front() else { return Ok(None) };
+        let mut tries = 0;
+        while !writing.sync.wait_durable(first.seq, PATIENCE) {
+            tries += 1;
+            writing.tell_of_trouble(tries);
+        }
+        Ok(Some(first))
+    }
+
+    fn take(&mut self, mut bundle: Bundle) -> anyhow::Result<Option<Entered>> {
+        let bounds = self.writing.as_ref().map(|writing| &writing.bounds);
+        let is_recorded = bounds.is_some_and(|bounds| bundle.known_at <= bounds.recorded_to.load(Ordering::Acquire));
+        let is_past = bounds.is_some_and(|bounds| bundle.known_at <= bounds.remembered_to.load(Ordering::Acquire));
+        if !is_recorded {
+            bundle.entries.extend(self.from_edge.try_iter().map(Entry::Row));
+            bundle.entries.extend(self.new_rules.try_iter().last().map(Entry::Rules));
+        }
+        let states = std::mem::take(&mut bundle.states);
+        let (mut seq, mut cut) = (0, None);
+        if let Some(writing) = &mut self.writing {
+            writing.hear(&bundle.clocks);
+            if !is_recorded {
+                seq = writing.append(&mut bundle)?;
+                cut = (!states.is_empty()).then(|| Box::new(writing.cut(bundle.known_at, states)));
+            }
+        }
+        let Bundle { known_at, changes, entries, .. } = bundle;
+        let mut entered = Entered { quantum: Quantum { known_at, changes, edge: Vec::new() }, rules: None, is_past, seq, cut };
+        for entry in entries {
+            match entry {
+                Entry::Row(row) => entered.quantum.edge.push(row),
+                Entry::Rules(rules) => entered.rules = Some(rules),
+            }
+        }
+        match &mut self.writing {
+            Some(writing) if !is_recorded => {
+                if writing.is_urgent(&entered.quantum) {
+                    writing.sync.hurry();
+                }
+                writing.held.push_back(entered);
+                Ok(None)
+            }
+            _ => Ok(Some(entered)),
+        }
+    }
+}
+
+impl Writing {
+    fn hear(&mut self, clocks: &[Clock]) {
+        for clock in clocks {
+            match clock {
+                Clock::Active { venue, .. } => drop(self.heard.insert(*venue)),
+                Clock::Idle(venue) => drop(self.heard.remove(venue)),
+                Clock::Flush | Clock::Save => {}
+            }
+        }
+    }
+
+    fn cut(&self, known_at: u64, states: Vec<SavedState>) -> Cut {
+        let names = self.instruments.listed().into_iter().map(|known| (known.venue, known.symbol.clone())).collect();
+        let about = About { known_at, heard: self.heard.iter().copied().collect(), names };
+        Cut { seq: self.last, about, states, alerts: Vec::new() }
+    }
+
+    /// Answers with the quantum's last record, which is not durable yet.
+    fn append(&mut self, bundle: &mut Bundle) -> anyhow::Result<Seq> {
+        crash::point("journal: before append");
+        for (kind, payload) in self.encoder.encode(bundle, &self.instruments).context("writing a record of the journal")? {
+            let mut tries = 0;
+            self.last = loop {
+                match self.sync.append_within(bundle.known_at, kind, &payload, PATIENCE) {
+                    Ok(seq) => break seq,
+                    Err(Refused::Full { .. }) => {
+                        tries += 1;
+                        self.tell_of_trouble(tries);
+                    }
+                    Err(refused) => return Err(refused).context("writing a record of the journal"),
+                }
+            };
+        }
+        crash::point("journal: appended");
+        // A quantum without a record of its own must not overtake the ones before it.
+        Ok(self.last)
+    }
+
+    /// Somebody may be waiting to hear of it.
+    fn is_urgent(&self, quantum: &Quantum) -> bool {
+        crate::announce::speaks(&quantum.changes)
+    }
+
+    fn tell_of_trouble(&self, tries: u32) {
+        if tries.is_power_of_two() {
+            let health = self.sync.health();
+            let (attempts, reason) = health.failing.unwrap_or((0, "the disk is slow".into()));
+            let (waiting_bytes, waiting_ms) = (health.waiting_bytes, health.waiting.unwrap_or_default().as_millis());
+            tracing::error!(waiting_bytes, waiting_ms, attempts, reason, "the journal can't be written: everything waits until its disk takes it again");
+        }
+    }
+}

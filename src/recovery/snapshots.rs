@@ -1,0 +1,222 @@
+//! Snapshots: the states of all operators after one quantum, so that a restart need not read the journal from its beginning.
+//!
+//! A snapshot of the quantum `known_at` has the parts
+//!
+//! | part | what it is |
+//! |---|---|
+//! | `about` | [`About`]: the quantum, who has been heard, the names of instruments (postcard) |
+//! | `alerts` | the view `alerts` (JSON) |
+//! | `states` | the operators' states (see `dataflows::keeping`), each as name, worker, length, bytes; zstd |
+//!
+//! and its manifest names the last record that they include. It is written by a thread of its own while the dataflow goes on (which stood still only as long
+//! as its operators wrote their states into memory), and not before everything up to the quantum has been stored: what a snapshot includes is never
+//! made again. Two are kept, and the records since the older one; more of them as long as the configuration says, so that the states can
+//! be made again after a change of the configuration or of the program.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use dataflows::keeping::{SavedState, States};
+use dataflows::model::Venue;
+use journal::{Seq, Snapshot, Snapshots};
+use serde::{Deserialize, Serialize};
+
+use crate::crash;
+
+/// Good snapshots that are kept.
+const KEPT: usize = 2;
+/// How often is looked whether everything has been stored.
+const LOOK: Duration = Duration::from_millis(50);
+/// Quick, and a third of the size.
+const ZSTD_LEVEL: i32 = 1;
+/// A name or a number that is larger is none.
+const NAME_BYTES_MAX: u64 = 200;
+
+/// What a snapshot is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// The last quantum that it includes.
+    pub known_at: u64,
+    /// Venues that were heard and have not fallen silent.
+    pub heard: Vec<Venue>,
+    /// All instruments.
+    pub names: Vec<(Venue, String)>,
+}
+
+/// One quantum's cut through everything.
+#[derive(Debug)]
+pub struct Cut {
+    pub(super) seq: Seq,
+    pub(super) about: About,
+    pub(super) states: Vec<SavedState>,
+    /// The view `alerts`.
+    pub(super) alerts: Vec<u8>,
+}
+
+/// Asks how far everything is stored: the last quantum of which all is.
+pub type Stored = Box<dyn Fn() -> u64 + Send>;
+
+impl Cut {
+    /// What the view `alerts` remembers.
+    pub fn set_alerts(&mut self, alerts: Vec<u8>) {
+        self.alerts = alerts;
+    }
+}
+
+/// The thread's other end. Dropped, it lets a snapshot that is under way end.
+pub struct Snapshotter {
+    cuts: Sender<Cut>,
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Snapshotter {
+    /// Starts the thread.
+    pub(super) fn start(snapshots: Snapshots, fingerprint: String, keep_for: Duration, stored: Stored) -> io::Result<Self> {
+        let (cuts, received) = bounded(1);
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let work = Work { snapshots, fingerprint, keep_for, stored, past: VecDeque::new(), is_busy: Arc::clone(&is_busy) };
+        std::thread::Builder::new().name("snapshots".into()).spawn(move || work.run(&received))?;
+        Ok(Self { cuts, is_busy })
+    }
+
+    /// One is being made.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::Acquire)
+    }
+
+    /// Hands a cut over; if there is one already, it is not needed.
+    pub fn take(&self, cut: Cut) {
+        self.is_busy.store(true, Ordering::Release);
+        let _ = self.cuts.try_send(cut);
+    }
+}
+
+struct Work {
+    snapshots: Snapshots,
+    fingerprint: String,
+    keep_for: Duration,
+    stored: Stored,
+    /// Earlier ones, by when they were made.
+    past: VecDeque<(Instant, Seq)>,
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn run(mut self, cuts: &Receiver<Cut>) {
+        while let Ok(cut) = cuts.recv() {
+            let (begun, known_at) = (Instant::now(), cut.about.known_at);
+            while (self.stored)() < known_at {
+                // The store is away, or the run ends: without its word this snapshot would hide what is not stored.
+                if matches!(cuts.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
+                    return;
+                }
+                std::thread::sleep(LOOK);
+            }
+            let bytes: usize = cut.states.iter().map(|state| state.bytes.len()).sum();
+            match self.write(cut) {
+                Ok(()) => {
+                    let took_ms = begun.elapsed().as_millis();
+                    tracing::info!(known_at, bytes, took_ms, "a snapshot is made");
+                }
+                // The records that it would have replaced are all there.
+                Err(error) => tracing::error!(known_at, "a snapshot could not be made, the one before it stays: {error:#}"),
+            }
+            self.is_busy.store(false, Ordering::Release);
+        }
+    }
+
+    fn write(&mut self, cut: Cut) -> anyhow::Result<()> {
+        let Cut { seq, about, states, alerts } = cut;
+        crash::point("snapshot: begin");
+        let mut snapshot = self.snapshots.begin(seq, &self.fingerprint)?;
+        let about = postcard::to_allocvec(&about)?;
+        snapshot.part("about", |out| out.write_all(&about))?;
+        snapshot.part("alerts", |out| out.write_all(&alerts))?;
+        crash::point("snapshot: first parts");
+        snapshot.part("states", |out| {
+            let mut out = zstd::Encoder::new(out, ZSTD_LEVEL)?;
+            states.iter().try_for_each(|state| write_state(&mut out, state))?;
+            out.finish().map(drop)
+        })?;
+        drop(states);
+        crash::point("snapshot: before commit");
+        snapshot.commit()?;
+        crash::point("snapshot: committed");
+        self.past.push_back((Instant::now(), seq));
+        // Of two snapshots that are old enough the older one isn't needed.
+        while self.past.get(1).is_some_and(|(made, _)| made.elapsed() >= self.keep_for) {
+            self.past.pop_front();
+        }
+        let records_from = self.past.front().filter(|(made, _)| made.elapsed() >= self.keep_for).map_or(0, |(_, seq)| *seq);
+        let removed = self.snapshots.retain(KEPT, records_from)?;
+        crash::point("snapshot: old ones removed");
+        tracing::debug!(?removed, "old snapshots and records are removed");
+        Ok(())
+    }
+}
+
+fn write_state(out: &mut impl Write, state: &SavedState) -> io::Result<()> {
+    out.write_all(&(state.view.len() as u64).to_le_bytes())?;
+    out.write_all(state.view.as_bytes())?;
+    out.write_all(&(state.worker as u64).to_le_bytes())?;
+    out.write_all(&(state.bytes.len() as u64).to_le_bytes())?;
+    out.write_all(&state.bytes)
+}
+
+/// What a restart begins with.
+pub(super) struct Begun {
+    pub about: About,
+    pub states: States,
+    pub alerts: Vec<u8>,
+}
+
+/// Reads a snapshot, the bytes of which have been checked.
+pub(super) fn read(snapshot: &Snapshot) -> anyhow::Result<Begun> {
+    let part = |name: &str| snapshot.open(name)?.with_context(|| format!("the snapshot of record {} has no part {name}", snapshot.manifest.up_to));
+    let whole = |name: &str| -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        part(name)?.read_to_end(&mut bytes).with_context(|| format!("reading a snapshot's part {name}"))?;
+        Ok(bytes)
+    };
+    let about = postcard::from_bytes(&whole("about")?).context("reading a snapshot's part about")?;
+    let states = read_states(&mut zstd::Decoder::new(part("states")?)?).context("reading a snapshot's part states")?;
+    Ok(Begun { about, states, alerts: whole("alerts")? })
+}
+
+fn read_states(from: &mut impl Read) -> io::Result<States> {
+    let mut by_place: Vec<(String, u64, Vec<u8>)> = Vec::new();
+    while let Some(length) = number(from)? {
+        let mut view = String::new();
+        from.by_ref().take(length.min(NAME_BYTES_MAX)).read_to_string(&mut view)?;
+        let cut_off = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let (worker, length) = (number(from)?.ok_or_else(cut_off)?, number(from)?.ok_or_else(cut_off)?);
+        let mut bytes = Vec::with_capacity(usize::try_from(length.min(1 << 32)).unwrap_or_default());
+        from.by_ref().take(length).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != length {
+            return Err(cut_off());
+        }
+        by_place.push((view, worker, bytes));
+    }
+    by_place.sort_by_key(|(_, worker, _)| *worker);
+    let mut states = States::new();
+    for (view, _, bytes) in by_place {
+        states.entry(view).or_default().push(bytes);
+    }
+    Ok(states)
+}
+
+/// `None` at the end.
+fn number(from: &mut impl Read) -> io::Result<Option<u64>> {
+    let mut bytes = [0; 8];
+    match from.read_exact(&mut bytes) {
+        Ok(()) => Ok(Some(u64::from_le_bytes(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
