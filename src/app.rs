@@ -27,10 +27,13 @@ use crate::model_dir::Models;
 use crate::notify::{self, Charts, Plan, Reload};
 use crate::rules::{AlertsView, Rules};
 use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
-use crate::store::{Quantum, Store, Writer, WriterOptions};
+use crate::store::{Quantum, SpoolHealth, Store, Writer, WriterOptions};
 
 /// Deliveries still under way at the end may take so long.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// At the end of a run the spool may have so long for its last rows; and whoever waits for room in a full one, too.
+const SETTLE_MAX: Duration = Duration::from_secs(8);
 
 /// How the pipeline is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,8 @@ pub struct Summary {
     pub counters: Arc<Counters>,
     /// Notices that were not delivered when the run ended. A live run's wait in the outbox for the next start.
     pub undelivered: usize,
+    /// Rows that ClickHouse has not taken, and dead letters. A live run's rows are in the spool for the next start.
+    pub spool: SpoolHealth,
 }
 
 impl Pipeline {
@@ -193,6 +198,7 @@ impl Pipeline {
     pub async fn finish(self) -> anyhow::Result<Summary> {
         let Self { input, running, keeper, desk, outbox, quanta: _, rules, edge, writer } = self;
         drop(rules);
+        writer.iter().for_each(|writer| writer.close_within(SETTLE_MAX));
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
         input.finish();
         let (kept, worked) = tokio::task::spawn_blocking(move || (keeper.join(), running.join())).await?;
@@ -208,6 +214,7 @@ impl Pipeline {
         }
         outbox.iter().for_each(|path| remove_outbox(path));
         drop(edge);
+        let mut spool = SpoolHealth::default();
         if let Some(writer) = writer {
             let rest: Vec<EdgeRow> = from_edge.try_iter().collect();
             if !rest.is_empty() {
@@ -215,8 +222,9 @@ impl Pipeline {
                 writer.push(Quantum { known_at, changes: Vec::new(), edge: rest }).await?;
             }
             writer.flush().await?;
+            spool = writer.settle(SETTLE_MAX).await;
         }
-        Ok(Summary { kept, accounts, counters, undelivered })
+        Ok(Summary { kept, accounts, counters, undelivered, spool })
     }
 }
 
