@@ -29,10 +29,13 @@ use crate::crash;
 use crate::recovery::{self, Entered, Past, Recorder, Restored, Snapshotter, Stored};
 use crate::rules::{AlertsView, Rules};
 use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
-use crate::store::{Quantum, Store, Writer, WriterOptions};
+use crate::store::{Quantum, SpoolHealth, Store, Writer, WriterOptions};
 
 /// Deliveries still under way at the end may take so long.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// At the end of a run the spool may have so long for its last rows; and whoever waits for room in a full one, too.
+const SETTLE_MAX: Duration = Duration::from_secs(8);
 
 /// How the pipeline is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,8 @@ pub struct Summary {
     pub counters: Arc<Counters>,
     /// Notices that were not delivered when the run ended. A live run's wait in the outbox for the next start.
     pub undelivered: usize,
+    /// Rows that ClickHouse has not taken, and dead letters. A live run's rows are in the spool for the next start.
+    pub spool: SpoolHealth,
 }
 
 impl Pipeline {
@@ -257,6 +262,7 @@ impl Pipeline {
     async fn end(self, closes: bool) -> anyhow::Result<Summary> {
         let Self { input, running, pace: _, past: _, snapshots: _, keeper, desk, outbox, quanta: _, rules, edge, writer } = self;
         drop(rules);
+        writer.iter().for_each(|writer| writer.close_within(SETTLE_MAX));
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
         if closes { input.finish() } else { input.stop() }
         let (kept, worked) = tokio::task::spawn_blocking(move || (keeper.join(), running.join())).await?;
@@ -272,14 +278,16 @@ impl Pipeline {
         }
         outbox.iter().for_each(|path| remove_outbox(path));
         drop(edge);
+        let mut spool = SpoolHealth::default();
         if let Some(writer) = writer {
             if !rest.is_empty() {
                 let known_at = u64::try_from(clock::now_ms()).unwrap_or_default();
                 writer.push(Quantum { known_at, changes: Vec::new(), edge: rest }).await?;
             }
             writer.flush().await?;
+            spool = writer.settle(SETTLE_MAX).await;
         }
-        Ok(Summary { kept, accounts, counters, undelivered })
+        Ok(Summary { kept, accounts, counters, undelivered, spool })
     }
 }
 

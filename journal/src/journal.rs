@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::batch::Batch;
 use crate::disk::{Disk, Lock};
 use crate::format::{SEGMENT_HEADER_BYTES, segment_first};
+use crate::reader::Reader;
 use crate::records::{Records, Skipped};
 use crate::segment::{Opened, SegmentFile, SegmentReader};
 use crate::snapshot::{Snapshots, newest_named, remove_debris};
@@ -160,6 +161,13 @@ impl Journal {
         let end = self.end.last.max(self.floor);
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
         Records::new(disk, dir, self.options.on_damage, &self.segments, from.max(1), self.end.last, end)
+    }
+
+    /// Reads what is durable while it is written.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        Reader { disk, dir, on_damage: self.options.on_damage, _held: Arc::clone(&self.held) }
     }
 
     /// Goes on writing behind the last record, in a segment of its own. The whole records at the end that were not known to be durable

@@ -96,6 +96,17 @@ pub(super) fn text(summary: &Summary, lines: u64, elapsed: Duration) -> String {
     for ((event, status), count) in &summary.kept.events {
         out += &format!("{event} {status}: {}\n", grouped(*count));
     }
+    if summary.spool.rows > 0 {
+        let rows = grouped(summary.spool.rows);
+        out +=
+            &format!("{rows} rows are in the spool (store.spool_dir): ClickHouse took none; the next start stores them first\n");
+    }
+    if summary.spool.dead_letters > 0 {
+        let rows = grouped(summary.spool.dead_letters);
+        out += &format!(
+            "{rows} rows were refused by ClickHouse for what is in them: see dead_letter/rows.jsonl in store.spool_dir\n"
+        );
+    }
     out += &format!("{} lines in {:.2} s ({} lines/s)\n", grouped(lines), elapsed.as_secs_f64(), grouped(rate as i64));
     out
 }
@@ -141,6 +152,8 @@ pub(super) fn json(summary: &Summary, lines: u64, elapsed: Duration) -> Value {
         "events": events,
         "first_rejected": summary.kept.rejected.iter().map(refused).collect::<Vec<_>>(),
         "undelivered": summary.undelivered,
+        "spooled_rows": summary.spool.rows,
+        "dead_letters": summary.spool.dead_letters,
         "prints": counters.prints.load(Relaxed),
         "off_book": counters.off_book.load(Relaxed),
         "duplicates": counters.duplicates.load(Relaxed),

@@ -22,8 +22,8 @@ use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
 use crate::model_dir::{self, Listing};
 use crate::notify::{self, Reload};
+use crate::store::Store;
 use crate::store::edge::EdgeRow;
-use crate::store::{Mode, Store};
 use crate::training::live::{LiveModels, listing_if_any};
 use crate::training::refits::Refits;
 
@@ -71,7 +71,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let has_store = store_location(&mut config, args.store.as_deref());
     config.engine.workers = args.workers.unwrap_or(config.engine.workers);
     let feeds = configured_feeds(&config, &args.config)?;
-    let store = if has_store { Some(Store::open(&config.store, Mode::Write("run")).await?) } else { None };
+    let store = if has_store { Some(Store::open_even_if_away(&config.store, "run").await?) } else { None };
     let started = Instant::now();
     let listing = args.models.as_deref().map(|dir| listing(dir, &config)).transpose()?;
     let refits = refits(&args, &config, store.as_ref(), listing.as_ref())?;

@@ -33,6 +33,7 @@ impl StoreArgs {
             database: self.database.clone().unwrap_or(config.database),
             user: self.user.clone().or(config.user),
             password_file: self.password_file.clone().or(config.password_file),
+            ..config
         }
     }
 }

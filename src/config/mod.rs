@@ -138,20 +138,43 @@ pub struct Store {
     pub user: Option<String>,
     /// A file that holds the password.
     pub password_file: Option<PathBuf>,
+    /// A directory for rows that ClickHouse doesn't take, and for dead letters. Left out: `spool` in the store's directory, or
+    /// `regimeflow-data/spool` if that is an address.
+    pub spool_dir: Option<PathBuf>,
+    /// What the spool may hold on disk before the pipeline waits, bytes.
+    #[schemars(range(min = 1_048_576, max = 1_099_511_627_776_u64))]
+    pub spool_bytes_max: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { location: "regimeflow-data".into(), database: "regimeflow".into(), user: None, password_file: None }
+        Self {
+            location: "regimeflow-data".into(),
+            database: "regimeflow".into(),
+            user: None,
+            password_file: None,
+            spool_dir: None,
+            spool_bytes_max: 4 << 30,
+        }
+    }
+}
+
+impl Store {
+    /// Where the spool is.
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        let usual = if self.location.contains("://") { "regimeflow-data" } else { &self.location };
+        self.spool_dir.clone().unwrap_or_else(|| PathBuf::from(usual).join("spool"))
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { location, database, user, password_file } = self;
+        let Self { location, database, user, password_file, spool_dir, spool_bytes_max } = self;
         let mut out = f.debug_struct("Store");
         out.field("location", &redact::location(location)).field("database", database);
-        out.field("user", user).field("password_file", password_file).finish()
+        out.field("user", user).field("password_file", password_file);
+        out.field("spool_dir", spool_dir).field("spool_bytes_max", spool_bytes_max).finish()
     }
 }
 

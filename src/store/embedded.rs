@@ -1,7 +1,7 @@
 //! The embedded ClickHouse engine: `libchdb.so`, run inside a child process of this program.
 //!
-//! The binary executes itself again as `regimeflow engine-child DIR`. That child loads the library named by REGIMEFLOW_CHDB and
-//! hands its only thread to it; the engine then serves ClickHouse's HTTP interface on a free port of the loopback and ends,
+//! The binary executes itself again as `regimeflow engine-child DIR PORT`. That child loads the library named by REGIMEFLOW_CHDB and
+//! hands its only thread to it; the engine then serves ClickHouse's HTTP interface on that port of the loopback (0: a free one) and ends,
 //! cleanly, when its stdin does. So it can't outlive its parent, and a crash of the engine can't take the pipeline along.
 //! Limits: Linux on x86-64. It listens without a password, like any process of this user may read the files of this user.
 
@@ -42,7 +42,8 @@ pub fn engine_child_main(args: impl IntoIterator<Item = OsString>) -> Option<Exi
     let Some(dir) = args.next().map(PathBuf::from) else {
         return Some(fail("no directory was given"));
     };
-    Some(match serve(&dir) {
+    let port = args.next().and_then(|port| port.to_str()?.parse().ok()).unwrap_or(0);
+    Some(match serve(&dir, port) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(&message),
     })
@@ -54,11 +55,11 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::from(69)
 }
 
-fn serve(dir: &Path) -> Result<(), String> {
+fn serve(dir: &Path, port: u16) -> Result<(), String> {
     let library = std::env::var_os(LIBRARY_ENV).ok_or_else(|| format!("{LIBRARY_ENV} is not set"))?;
     let _lock = lock(&dir.join(LOCK_FILE))?;
     write_config(dir).map_err(|e| format!("can't write {}: {e}", dir.join(CONFIG_FILE).display()))?;
-    let argv = arguments(dir).into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+    let argv = arguments(dir, port).into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
     let argv = argv.map_err(|_| format!("{}: a zero byte in the path", dir.display()))?;
     run_engine(Path::new(&library), &argv)
 }
@@ -78,7 +79,7 @@ fn lock(path: &Path) -> Result<File, String> {
     }
 }
 
-fn arguments(dir: &Path) -> Vec<Vec<u8>> {
+fn arguments(dir: &Path, port: u16) -> Vec<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let option = |name: &str, path: &Path| [name.as_bytes(), path.as_os_str().as_bytes()].concat();
     let quoted: Vec<u8> = dir.join(PORT_FILE).as_os_str().as_bytes().iter().fold(Vec::new(), |mut text, &byte| {
@@ -99,7 +100,7 @@ fn arguments(dir: &Path) -> Vec<Vec<u8>> {
         option("--path=", &dir.join("engine")),
         option("--config-file=", &dir.join(CONFIG_FILE)),
         b"--listen_host=127.0.0.1".to_vec(),
-        b"--http_port=0".to_vec(),
+        format!("--http_port={port}").into_bytes(),
         b"--multiquery".to_vec(),
         query.concat(),
     ]

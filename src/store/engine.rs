@@ -22,9 +22,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::StoreError;
 use super::embedded::{ENGINE_CHILD, LIBRARY_ENV, PORT_FILE};
+use super::supervisor::Supervisor;
 
 const START_MAX: Duration = Duration::from_secs(90);
-const STOP_MAX: Duration = Duration::from_secs(30);
 const READERS_MAX: Duration = Duration::from_secs(10);
 const LOG_BYTES_MAX: u64 = 1 << 20;
 /// Names the binary to start as the engine's child, where the running one is not regimeflow.
@@ -64,7 +64,7 @@ struct Published {
 #[derive(Debug)]
 pub(crate) enum Engine {
     /// Started by us.
-    Owned { dir: PathBuf, port: u16, child: Box<Child>, lock: File },
+    Owned { dir: PathBuf, port: u16, supervisor: Supervisor, lock: File },
     /// Started by another process. The file is our share of `readers.lock`.
     Attached { port: u16, _reading: File },
 }
@@ -121,26 +121,22 @@ impl Engine {
     /// The engine's process, if it is ours.
     pub(crate) fn child_pid(&self) -> Option<u32> {
         match self {
-            Self::Owned { child, .. } => child.id(),
+            Self::Owned { supervisor, .. } => supervisor.pid(),
             Self::Attached { .. } => None,
         }
     }
 
-    /// Ends our engine in order: readers first (bounded), then its stdin, then a kill if it does not end.
+    /// Ends our engine in order: readers first (bounded), then its stdin, then a kill if it does not end. One that is just being started
+    /// again is not waited for.
     pub(crate) async fn close(self) -> Result<(), StoreError> {
-        let Self::Owned { dir, mut child, lock, .. } = self else { return Ok(()) };
+        let Self::Owned { dir, supervisor, lock, .. } = self else { return Ok(()) };
         let readers = open_lock(&dir.join("readers.lock"))?;
         let _ = std::fs::remove_file(dir.join("engine.json")); // nobody attaches any more
         let deadline = Instant::now() + READERS_MAX;
         while readers.try_lock().is_err() && Instant::now() < deadline {
             sleep(Duration::from_millis(20)).await;
         }
-        drop(child.stdin.take());
-        let ended = timeout(STOP_MAX, child.wait()).await;
-        if ended.is_err() {
-            tracing::warn!(dir = %dir.display(), "the embedded engine did not end in time and is killed");
-            child.kill().await.map_err(StoreError::io("can't end the engine of", &dir))?;
-        }
+        supervisor.stop().await?;
         drop(lock);
         Ok(())
     }
@@ -178,19 +174,26 @@ async fn attach(dir: &Path) -> Result<Option<Engine>, StoreError> {
 }
 
 async fn start(dir: PathBuf, lock: File) -> Result<Engine, StoreError> {
-    for stale in [PORT_FILE, "engine.json"] {
-        let _ = std::fs::remove_file(dir.join(stale)); // left by a killed owner, if it is there at all
-    }
+    let _ = std::fs::remove_file(dir.join("engine.json")); // left by a killed owner, if it is there at all
+    let (child, port) = launch(&dir, 0).await?;
+    publish(&dir, port, &child)?;
+    Ok(Engine::Owned { port, supervisor: Supervisor::start(dir.clone(), port, child), dir, lock })
+}
+
+/// Starts the engine's process on a port (0: any that is free) and waits until it listens.
+pub(super) async fn launch(dir: &Path, port: u16) -> Result<(Child, u16), StoreError> {
+    let _ = std::fs::remove_file(dir.join(PORT_FILE)); // of the one before
     let library = tokio::task::spawn_blocking(super::install::library).await;
     let library = library.map_err(|e| StoreError::EngineMissing(e.to_string()))??;
-    let failed = |what: String| StoreError::Engine { dir: dir.clone(), what };
+    let failed = |what: String| StoreError::Engine { dir: dir.to_owned(), what };
     let binary = binary().map_err(|e| failed(format!("can't be started: {e}")))?;
     let mut child = Command::new(&binary)
         .arg(ENGINE_CHILD)
-        .arg(&dir)
+        .arg(dir)
+        .arg(port.to_string())
         .env(LIBRARY_ENV, &library)
         .env_remove("RUST_BACKTRACE")
-        .current_dir(&dir)
+        .current_dir(dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -204,13 +207,18 @@ async fn start(dir: PathBuf, lock: File) -> Result<Engine, StoreError> {
     if let Some(stderr) = child.stderr.take() {
         tokio::spawn(keep_log(stderr, log));
     }
-    let port = listening(&dir, &mut child).await?;
+    let port = listening(dir, &mut child).await?;
+    Ok((child, port))
+}
+
+/// Says in `engine.json` where the engine listens.
+pub(super) fn publish(dir: &Path, port: u16, child: &Child) -> Result<(), StoreError> {
     let published = Published { port, engine_pid: child.id().unwrap_or(0) };
-    let json = serde_json::to_vec(&published).map_err(|e| failed(e.to_string()))?;
+    let json = serde_json::to_vec(&published);
+    let json = json.map_err(|e| StoreError::Engine { dir: dir.to_owned(), what: format!("can't be published: {e}") })?;
     let (path, temporary) = (dir.join("engine.json"), dir.join("engine.json.tmp"));
     std::fs::write(&temporary, json).map_err(StoreError::io("can't write", &temporary))?;
-    std::fs::rename(&temporary, &path).map_err(StoreError::io("can't write", &path))?;
-    Ok(Engine::Owned { dir, port, child: Box::new(child), lock })
+    std::fs::rename(&temporary, &path).map_err(StoreError::io("can't write", &path))
 }
 
 async fn listening(dir: &Path, child: &mut Child) -> Result<u16, StoreError> {

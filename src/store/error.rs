@@ -67,6 +67,9 @@ pub enum StoreError {
     /// The writer had stopped before, for this reason.
     #[error("the store's writer has stopped: {0}")]
     Stopped(String),
+    /// Neither ClickHouse nor the disk took rows.
+    #[error("{0}")]
+    Spool(String),
     /// A file.
     #[error("{what} {path}: {source}")]
     Io {
@@ -79,8 +82,23 @@ pub enum StoreError {
     },
 }
 
-/// Codes of ClickHouse that time may heal: timeouts, load, memory, disk space, too many parts, a read-only or restarting replica.
-const RETRYABLE: [u32; 16] = [159, 160, 202, 203, 209, 210, 241, 242, 243, 252, 279, 285, 319, 425, 439, 999];
+/// What is to be done about an insert that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Try again: the network, a restart, load. Heals by itself.
+    Retry,
+    /// Nothing but a person mends it: access, tables that are missing or changed, a defect. Nothing is dropped meanwhile.
+    Stop,
+    /// Something in the rows: the others can be stored without it.
+    Poison,
+}
+
+/// Codes of ClickHouse that time may heal: timeouts, load, quotas, memory, disk space, too many parts, a read-only or restarting replica.
+const RETRYABLE: [u32; 20] = [159, 160, 201, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 745, 999];
+
+/// Codes that speak of what is in the rows: text, numbers, dates and enums that can't be read, types and ranges that don't fit, a null
+/// where none may be, a constraint of the table.
+const POISON: [u32; 18] = [6, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 395, 407, 469, 691];
 
 impl StoreError {
     /// Sorts an error of the client.
@@ -108,12 +126,38 @@ impl StoreError {
     /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
+        self.class() == Class::Retry
+    }
+
+    /// What is to be done if an insert ends with this.
+    #[must_use]
+    pub fn class(&self) -> Class {
         match self {
-            Self::Unavailable { .. } | Self::Busy { .. } => true,
-            // 252 has two causes: too many parts (wait for the merges) and too many partitions in one insert (never heals).
-            Self::Refused { code: 252, message, .. } => !message.contains("partitions for single INSERT"),
-            Self::Refused { code, .. } => RETRYABLE.contains(code),
-            _ => false,
+            Self::Unavailable { .. } | Self::Busy { .. } | Self::Spool(_) => Class::Retry,
+            // 252 has two causes: too many parts (wait for the merges), and too many partitions in one insert (fewer rows have fewer).
+            Self::Refused { code: 252, message, .. } if message.contains("partitions for single INSERT") => Class::Poison,
+            Self::Refused { code, .. } if RETRYABLE.contains(code) => Class::Retry,
+            Self::Refused { code, .. } if POISON.contains(code) => Class::Poison,
+            _ => Class::Stop,
+        }
+    }
+
+    /// What a person can do about it, in a run that goes on meanwhile.
+    #[must_use]
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::Refused { code: 192..=194 | 516, .. } => {
+                "check store.user and store.password_file, or the user in ClickHouse; a new password in the file needs a restart"
+            }
+            Self::Refused { code: 60 | 81, .. } => {
+                "make the database and its tables again (`regimeflow migrate`, or restore a backup)"
+            }
+            Self::Refused { code: 164 | 291 | 497, .. } => {
+                "give the user INSERT and SELECT rights, and a profile that is not readonly"
+            }
+            Self::Schema(_) => "bring the table's columns back to what schemas/clickhouse says",
+            Self::Refused { .. } => "see ClickHouse's own log; rows wait until it takes them",
+            _ => "see that ClickHouse runs and can be reached",
         }
     }
 
@@ -127,7 +171,7 @@ impl StoreError {
             Self::Refused { code: 516 | 194, .. } => 78,
             Self::Refused { .. } => 65,
             Self::UnknownInstrument { .. } => 70,
-            Self::Io { .. } => 74,
+            Self::Io { .. } | Self::Spool(_) => 74,
         }
     }
 
@@ -164,9 +208,9 @@ fn first_sentence(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(text: &str, code: u32, retryable: bool) {
+    fn check(text: &str, code: u32, class: Class) {
         let error = StoreError::refused("an insert".into(), text);
-        assert_eq!(error.is_retryable(), retryable, "{text}");
+        assert_eq!(error.class(), class, "{text}");
         if let StoreError::Refused { code: found, .. } = error {
             assert_eq!(found, code, "{text}");
         }
@@ -174,14 +218,22 @@ mod tests {
 
     #[test]
     fn errors_are_sorted_by_code() {
-        check("Code: 252. DB::Exception: Too many parts (3000). Merges are slower than inserts. (TOO_MANY_PARTS)", 252, true);
-        check("Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).", 252, false);
-        check("Code: 241. DB::Exception: Memory limit (total) exceeded (MEMORY_LIMIT_EXCEEDED)", 241, true);
-        check("Code: 516. DB::Exception: default: Authentication failed", 516, false);
-        check("Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)", 164, false);
-        check("Code: 60. DB::Exception: Table regimeflow.nothing does not exist. (UNKNOWN_TABLE)", 60, false);
-        check("503 Service Unavailable", 0, true);
-        check("something else", 0, false);
+        use Class::{Poison, Retry, Stop};
+        check("Code: 252. DB::Exception: Too many parts (3000). Merges are slower than inserts. (TOO_MANY_PARTS)", 252, Retry);
+        check("Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).", 252, Poison);
+        check("Code: 241. DB::Exception: Memory limit (total) exceeded (MEMORY_LIMIT_EXCEEDED)", 241, Retry);
+        check("Code: 242. DB::Exception: Table is in readonly mode (TABLE_IS_READ_ONLY)", 242, Retry);
+        check("Code: 516. DB::Exception: default: Authentication failed", 516, Stop);
+        check("Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)", 164, Stop);
+        check("Code: 60. DB::Exception: Table regimeflow.nothing does not exist. (UNKNOWN_TABLE)", 60, Stop);
+        check("Code: 81. DB::Exception: Database regimeflow does not exist. (UNKNOWN_DATABASE)", 81, Stop);
+        check("Code: 16. DB::Exception: No such column x in table (NO_SUCH_COLUMN_IN_TABLE)", 16, Stop);
+        check("Code: 27. DB::Exception: Cannot parse input: expected (CANNOT_PARSE_INPUT_ASSERTION_FAILED)", 27, Poison);
+        check("Code: 53. DB::Exception: Type mismatch (TYPE_MISMATCH)", 53, Poison);
+        check("Code: 349. DB::Exception: Cannot insert NULL (CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN)", 349, Poison);
+        check("Code: 469. DB::Exception: Constraint c is violated (VIOLATED_CONSTRAINT)", 469, Poison);
+        check("503 Service Unavailable", 0, Retry);
+        check("something else", 0, Stop);
     }
 
     #[test]

@@ -1,33 +1,53 @@
 //! The store: every view's changes in ClickHouse, embedded or by URL, one code path.
 //!
 //! Read in this order: [`views`] (what is kept), [`Store`] (how it is opened), [`Writer`] (how changes get in), [`dump`] (how the
-//! answer is compared). [`embedded`], [`install`] and `engine` are the engine that comes along; [`migrate`] makes the tables.
+//! answer is compared). [`embedded`], [`install`], `engine` and `supervisor` are the engine that comes along; [`migrate`] makes the tables.
+//!
+//! How rows get in: `waiting` (by table) → `row_binary` (bytes, once) → `collector` (direct, or by way of the spool) → `insert` (one insert, and
+//! what is done about poison) with `dead_letters`; `batch` → `spool` → `drain` while ClickHouse is away; `marks` (what may be forgotten).
 //!
 //! What the writer acknowledged survives kill -9 of everything. A batch that was sent twice is seen once.
 
+mod batch;
 pub mod bench;
+mod collector;
+mod dead_letters;
+mod drain;
 pub mod dump;
 pub mod edge;
 pub mod embedded;
 mod engine;
 mod error;
+mod insert;
 pub mod install;
+mod marks;
 pub mod migrate;
+mod row_binary;
 pub(crate) mod rows;
+mod spool;
+mod supervisor;
 pub mod views;
+mod waiting;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dataflows::model::Instruments;
 
 pub use engine::{BINARY_ENV, Mode, start_engine_with};
-pub use error::StoreError;
+pub use error::{Class, StoreError};
+pub use spool::SpoolHealth;
 pub use writer::{Quantum, Writer, WriterOptions};
 
 use crate::config;
 use engine::Engine;
+use insert::Target;
+use spool::Spool;
+
+/// A ClickHouse that doesn't answer in this time is away.
+const ANSWER_AT_START_MAX: Duration = Duration::from_secs(10);
 
 /// An open store: a ClickHouse database, and the embedded engine behind it if there is one.
 #[derive(Debug)]
@@ -36,6 +56,10 @@ pub struct Store {
     url: String,
     database: String,
     engine: Option<Engine>,
+    /// The database has its tables; otherwise a writer makes them once ClickHouse answers.
+    migrated: bool,
+    spool_dir: PathBuf,
+    spool_bytes_max: u64,
 }
 
 impl Store {
@@ -44,12 +68,32 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; `is_retryable()` tells whether waiting can help, `exit_code()` how a command should end.
     pub async fn open(config: &config::Store, mode: Mode) -> Result<Self, StoreError> {
-        let store = Self::connect(config, mode).await?;
+        let mut store = Self::connect(config, mode).await?;
         match mode {
             Mode::Write(_) => {
                 migrate::apply(&store.client, &store.database).await?;
+                store.migrated = true;
             }
             Mode::Read(_) => store.must_exist(config).await?,
+        }
+        Ok(store)
+    }
+
+    /// As [`Self::open`] for writing, but a ClickHouse that doesn't answer is no error: a writer that spools takes rows meanwhile, and makes the
+    /// tables once there is an answer. For a program that is to come up on its own, whatever comes up first.
+    ///
+    /// # Errors
+    /// As [`Self::open`], where waiting doesn't help.
+    pub async fn open_even_if_away(config: &config::Store, role: &'static str) -> Result<Self, StoreError> {
+        let mut store = Self::connect(config, Mode::Write(role)).await?;
+        let applied = tokio::time::timeout(ANSWER_AT_START_MAX, migrate::apply(&store.client, &store.database)).await;
+        let late = || StoreError::Unavailable { what: "making the tables".into(), message: "no answer in time".into() };
+        match applied.unwrap_or_else(|_| Err(late())) {
+            Ok(_) => store.migrated = true,
+            Err(error) if error.is_retryable() && store.engine.is_none() => {
+                tracing::warn!(%error, spool = %store.spool_dir.display(), "ClickHouse is away at the start: rows go to the spool until it answers");
+            }
+            Err(error) => return Err(error),
         }
         Ok(store)
     }
@@ -76,7 +120,9 @@ impl Store {
         };
         let url = engine.as_ref().map_or_else(|| location.to_owned(), Engine::url);
         let client = client.with_database(&config.database);
-        Ok(Self { client, url, database: config.database.clone(), engine })
+        let database = config.database.clone();
+        let (spool_dir, spool_bytes_max) = (config.spool_dir(), config.spool_bytes_max);
+        Ok(Self { client, url, database, engine, migrated: false, spool_dir, spool_bytes_max })
     }
 
     async fn must_exist(&self, config: &config::Store) -> Result<(), StoreError> {
@@ -105,16 +151,24 @@ impl Store {
         &self.database
     }
 
-    /// The embedded engine's process, if this store started it.
+    /// The embedded engine's process, if this store started it. Another one after the engine died and was started again; `None` in between.
     #[must_use]
     pub fn engine_pid(&self) -> Option<u32> {
         self.engine.as_ref().and_then(Engine::child_pid)
     }
 
-    /// Starts a writer. Its rows' instruments are named by `instruments`.
+    /// Where rows go while ClickHouse takes none, and where dead letters are.
+    #[must_use]
+    pub fn spool_dir(&self) -> &Path {
+        &self.spool_dir
+    }
+
+    /// Starts a writer. Its rows' instruments are named by `instruments`. What an earlier run left in the spool is stored first, if it spools.
     #[must_use]
     pub fn writer(&self, instruments: Arc<Instruments>, options: WriterOptions) -> Writer {
-        Writer::start(self.client.clone(), instruments, options)
+        let target = Target::new(self.client.clone(), self.database.clone(), self.migrated, &self.spool_dir);
+        let spool = options.spool.then(|| Spool::new(Arc::new(journal::RealDisk), &self.spool_dir, self.spool_bytes_max));
+        Writer::start(target, spool, instruments, options)
     }
 
     /// Ends the embedded engine in order, if this store started it. Flush and drop its writers first: the engine waits a while
