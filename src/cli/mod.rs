@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod bench;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod dump;
 pub mod evaluate;
 mod market;
@@ -85,6 +86,8 @@ enum Command {
     /// Check, show or describe the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Whether this machine can keep what it is asked to keep: disks measured where things lie, the engine, limits.
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.
@@ -112,6 +115,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Alerts(command) => alerts::run(command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Config(args) => args.run(),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "regimeflow", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

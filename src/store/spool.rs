@@ -350,7 +350,7 @@ impl Spool {
         drop(state);
         if stored > noted {
             let outcome = disk.snapshots.begin(stored, "stored").and_then(journal::NewSnapshot::commit);
-            let outcome = outcome.and_then(|_| disk.snapshots.retain(1));
+            let outcome = outcome.and_then(|_| disk.snapshots.retain(1, u64::MAX));
             let mut state = self.lock();
             match outcome {
                 Ok(_) => (state.noted, state.health.note_failed) = (stored, false),

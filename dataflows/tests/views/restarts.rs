@@ -36,8 +36,9 @@ fn known_again(market: &Market) -> Arc<Instruments> {
     instruments
 }
 
+/// A quantum of the feed. The last one only says that the input ends, and that is not for a journal to keep.
 fn place(feed: &Feed, index: &Index) -> u64 {
-    *index.get(&feed.keys().copied().collect::<Vec<_>>())
+    *index.get(&feed.keys().copied().take(feed.len() - 1).collect::<Vec<_>>())
 }
 
 fn check_journal(market: &Market, arrivals: &[Arrival], cut: &Index, workers: usize) {
