@@ -68,6 +68,7 @@ pub struct Case {
     pub faults: Vec<&'static str>,
     pub feed: Feed,
     pub tempo: Tempo,
+    pub since_ms: Option<i64>,
     pub mock: Box<dyn Fn(&mut MockConfig)>,
 }
 
@@ -94,7 +95,7 @@ impl Case {
             backoff_ms_min: 50,
             ..Feed::default()
         };
-        Self { venue, log, faults: Vec::new(), feed, tempo: Tempo::default(), mock: Box::new(|_| ()) }
+        Self { venue, log, faults: Vec::new(), feed, tempo: Tempo::default(), since_ms: None, mock: Box::new(|_| ()) }
     }
 
     pub fn fault(mut self, spec: &'static str) -> Self {
@@ -133,7 +134,7 @@ impl Case {
         let (out, mut said) = mpsc::channel(64);
         let shutdown = CancellationToken::new();
         let began = Instant::now();
-        let running = tokio::spawn(run_feed_at(self.tempo, self.venue, feed, out, shutdown.clone()));
+        let running = tokio::spawn(run_feed_at(self.tempo, self.venue, feed, self.since_ms, out, shutdown.clone()));
         let ending = tokio::spawn(async move {
             let report = timeout(Duration::from_secs(15), mock.finished()).await.expect("the mock venue did not come to its end");
             // The venue's last close is read, then the feed is told to end.
