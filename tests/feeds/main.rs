@@ -1,8 +1,9 @@
 //! Live feeds against the mock venue on the loopback: whatever goes wrong, each frame arrives or a row says that it
-//! didn't, and the feed comes back by itself.
+//! didn't, and the feed comes back by itself. What it then asks for is in [`backfill`].
 
 #![allow(clippy::unwrap_used)]
 
+mod backfill;
 mod case;
 
 use std::collections::BTreeSet;

@@ -9,10 +9,8 @@ use serde::de::IgnoredAny;
 use super::session::{BinanceUsdm, encoded};
 use crate::feeds::live::history::{Cure, History, Page, PageError, Question, Recovered, Source, Span};
 
-const AGG_TRADES: [Cure; 2] = [
-    Cure { source: Source::Prints, worth: Recovered::Full },
-    Cure { source: Source::Minutes, worth: Recovered::Full },
-];
+const AGG_TRADES: [Cure; 2] =
+    [Cure { source: Source::Prints, worth: Recovered::Full }, Cure { source: Source::Minutes, worth: Recovered::Full }];
 /// Aggregates and single trades share their ids, but an aggregate of which a part was heard would count as heard: minutes.
 const MINUTES: [Cure; 1] = [Cure { source: Source::Minutes, worth: Recovered::Full }];
 /// Of what the mark price stream tells only the rate at which it was settled.
@@ -57,9 +55,7 @@ impl History for BinanceUsdm {
                 };
                 Question { path: format!("/fapi/v1/klines?symbol={symbol}&interval=1m&{times}&limit={rows}"), weight }
             }
-            Source::Settled => {
-                Question { path: format!("/fapi/v1/fundingRate?symbol={symbol}&{times}&limit=1000"), weight: 1 }
-            }
+            Source::Settled => Question { path: format!("/fapi/v1/fundingRate?symbol={symbol}&{times}&limit=1000"), weight: 1 },
             Source::Interest => Question {
                 path: format!("/futures/data/openInterestHist?symbol={symbol}&period=5m&{times}&limit=500"),
                 weight: 1,
@@ -177,9 +173,11 @@ mod tests {
         let page = |source, body: &str| BinanceUsdm.page(source, body.as_bytes());
         let trades = r#"[{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,"T":1498793709153,"m":true}]"#;
         assert_eq!(page(Source::Prints, trades), Ok(Page { times: vec![1_498_793_709_153], last_id: Some(26_129) }));
-        let klines = r#"[[1499040000000,"0.01634790","0.8","0.0157","0.0157","148976.1",1499644799999,"2434.1",308,"1756.8","28.4","0"]]"#;
+        let klines =
+            r#"[[1499040000000,"0.01634790","0.8","0.0157","0.0157","148976.1",1499644799999,"2434.1",308,"1756.8","28.4","0"]]"#;
         assert_eq!(page(Source::Minutes, klines).unwrap().times, [1_499_040_000_000]);
-        let settled = r#"[{"symbol":"BTCUSDT","fundingRate":"-0.03750000","fundingTime":1570608000000,"markPrice":"34287.54619963"}]"#;
+        let settled =
+            r#"[{"symbol":"BTCUSDT","fundingRate":"-0.03750000","fundingTime":1570608000000,"markPrice":"34287.54619963"}]"#;
         assert_eq!(page(Source::Settled, settled).unwrap().times, [1_570_608_000_000]);
         let interest = r#"[{"symbol":"BTCUSDT","sumOpenInterest":"20403.637","sumOpenInterestValue":"150570784.07","timestamp":"1583127900000"}]"#;
         assert_eq!(page(Source::Interest, interest).unwrap().times, [1_583_127_900_000]);

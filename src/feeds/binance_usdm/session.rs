@@ -223,7 +223,10 @@ mod tests {
     #[test]
     fn a_frame_tells_the_venues_time() {
         let check = |text, want| assert_eq!(BinanceUsdm.event_ms(text), want, "{text}");
-        check(r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1786310820123,"s":"BTCUSDT"}}"#, Some(1_786_310_820_123));
+        check(
+            r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1786310820123,"s":"BTCUSDT"}}"#,
+            Some(1_786_310_820_123),
+        );
         check(r#"{"e":"forceOrder","E":1568014460893,"o":{"s":"BTCUSDT"}}"#, Some(1_568_014_460_893));
         check(r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":123456789,"s":"BTCUSDT"}}"#, None);
         check(r#"{"E":99999999999999999999}"#, None);

@@ -14,10 +14,8 @@ use crate::feeds::live::history::{Cure, History, Page, PageError, Question, Reco
 const TRADES: [Cure; 1] = [Cure { source: Source::Minutes, worth: Recovered::Partial }];
 const KLINES: [Cure; 1] = [Cure { source: Source::Minutes, worth: Recovered::Full }];
 /// Of what a ticker tells neither mark prices nor predicted rates.
-const TICKERS: [Cure; 2] = [
-    Cure { source: Source::Settled, worth: Recovered::Partial },
-    Cure { source: Source::Interest, worth: Recovered::Partial },
-];
+const TICKERS: [Cure; 2] =
+    [Cure { source: Source::Settled, worth: Recovered::Partial }, Cure { source: Source::Interest, worth: Recovered::Partial }];
 /// A per-endpoint limit was reached; too many visits.
 const LATER: [i64; 2] = [10_006, 10_018];
 
@@ -39,9 +37,9 @@ impl History for BybitLinear {
         let symbol: String = url::form_urlencoded::byte_serialize(symbol.as_bytes()).collect();
         let Span { from_ms, to_ms } = span;
         let path = match source {
-            Source::Prints | Source::Minutes => format!(
-                "/v5/market/kline?category=linear&symbol={symbol}&interval=1&start={from_ms}&end={to_ms}&limit=1000"
-            ),
+            Source::Prints | Source::Minutes => {
+                format!("/v5/market/kline?category=linear&symbol={symbol}&interval=1&start={from_ms}&end={to_ms}&limit=1000")
+            }
             Source::Settled => format!(
                 "/v5/market/funding/history?category=linear&symbol={symbol}&startTime={from_ms}&endTime={to_ms}&limit=200"
             ),
@@ -133,7 +131,8 @@ mod tests {
             let body = format!(r#"{{"retCode":0,"retMsg":"OK","result":{{"category":"linear","list":{list}}},"time":1}}"#);
             BybitLinear.page(source, body.as_bytes()).map(|page| page.times)
         };
-        let klines = r#"[["1670608860000","17071","17073","17027","17055.5","268611","15.7"],["1670608800000","1","1","1","1","1","1"]]"#;
+        let klines =
+            r#"[["1670608860000","17071","17073","17027","17055.5","268611","15.7"],["1670608800000","1","1","1","1","1","1"]]"#;
         assert_eq!(page(Source::Minutes, klines), Ok(vec![1_670_608_860_000, 1_670_608_800_000]));
         let settled = r#"[{"symbol":"BTCUSDT","fundingRate":"0.0001","fundingRateTimestamp":"1709884800000"}]"#;
         assert_eq!(page(Source::Settled, settled), Ok(vec![1_709_884_800_000]));

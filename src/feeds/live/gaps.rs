@@ -284,11 +284,7 @@ mod tests {
         check_missed(&mut ledger, |l, rows| l.heard(0, at(602_000), true, rows), &[]);
         check_missed(&mut ledger, |l, rows| l.heard(1, 602_100.into(), true, rows), &[]);
         check_missed(&mut ledger, |l, rows| l.lost("disconnect", 602_200, rows), &[]);
-        check_missed(
-            &mut ledger,
-            |l, rows| l.heard(2, at(605_000), true, rows),
-            &["BTCUSDT+ETHUSDT 602100/2000 605000/5000"],
-        );
+        check_missed(&mut ledger, |l, rows| l.heard(2, at(605_000), true, rows), &["BTCUSDT+ETHUSDT 602100/2000 605000/5000"]);
         check_missed(&mut ledger, |l, rows| l.heard(1, at(606_000), true, rows), &["BTCUSDT 602100/2000 606000/6000"]);
     }
 

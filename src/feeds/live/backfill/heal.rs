@@ -126,8 +126,8 @@ impl Healer {
             let question = self.history.question(Source::Prints, symbol, wanted, next);
             let page = self.answer(Source::Prints, &question).await?;
             minutes.extend(page.times.iter().map(|&ts| plan::floor(ts, MINUTE_MS)));
-            let is_last = page.times.len() < self.history.rows_max(Source::Prints)
-                || page.times.iter().any(|&ts| ts > wanted.to_ms);
+            let is_last =
+                page.times.len() < self.history.rows_max(Source::Prints) || page.times.iter().any(|&ts| ts > wanted.to_ms);
             next = page.last_id.map(|id| id + 1);
             if is_last || next.is_none() {
                 break;

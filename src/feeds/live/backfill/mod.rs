@@ -59,9 +59,8 @@ impl Backfill {
                 self.tell(job, recovered).await;
                 continue;
             }
-            let look = async {
-                if self.queue.is_empty() { std::future::pending().await } else { tokio::time::sleep(LOOK_EVERY).await }
-            };
+            let look =
+                async { if self.queue.is_empty() { std::future::pending().await } else { tokio::time::sleep(LOOK_EVERY).await } };
             tokio::select! {
                 told = self.told.recv() => match told {
                     Some(told) => self.take(told),
