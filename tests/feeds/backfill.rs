@@ -12,16 +12,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::case::{Case, Heard, T0_NS, line};
 
-/// The market opens on a full minute.
-const OPEN: i64 = 45_000;
+/// When markets open, ms after the recordings' beginning: at 00:05:00 UTC, so that no hour ends in them.
+const OPEN: i64 = 645_000;
+/// Three minutes before midnight, when funding is settled.
+const BEFORE_MIDNIGHT: i64 = 165_000;
 /// Market seconds in a second.
 const FAST: f64 = 240.0;
 
 /// Binance, two symbols, so many minutes: a trade a second (ids count seconds), each minute's bar, marks, liquidations.
 fn binance(minutes: i64) -> String {
+    binance_from(OPEN, minutes)
+}
+
+fn binance_from(open: i64, minutes: i64) -> String {
     let mut log = String::new();
     for second in 0..minutes * 60 + 30 {
-        let at = OPEN + second * 1_000;
+        let at = open + second * 1_000;
         let t = T0_NS / 1_000_000 + at;
         let mut push = |key: &str, data: String| {
             log += &line(at + 5, Venue::BinanceUsdm, "in", &format!(r#"{{"stream":"{key}","data":{{{data}}}}}"#));
@@ -136,13 +142,13 @@ async fn a_gap_is_filled_print_by_print() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bybits_gaps_are_filled_minute_by_minute() {
-    let heard = case(Venue::BybitLinear, bybit(8))
-        .fault("drop:after=150,how=rst,lose=true")
+    let heard = case(Venue::BybitLinear, bybit(10))
+        .fault("drop:after=350,how=rst,lose=true")
         .feed(|feed| (feed.backoff_ms_min, feed.backoff_ms_max) = (1_000, 1_000))
         .until(|heard| is_told_thrice(heard, &["trades", "klines", "tickers"]))
         .play()
         .await;
-    // A second is four minutes of market: a fifth minute is among them, a settlement is not.
+    // From 00:07:55 on for a second, four minutes of market: a fifth minute is among them, a settlement is not.
     let want = ["klines disconnect full 3", "tickers disconnect partial 3", "trades disconnect partial 3"];
     assert_eq!(heard.recovered(), want, "{:#?}", heard.http);
     let asked = |path: &str| heard.http.iter().filter(|text| text.contains(path)).count();
@@ -169,11 +175,30 @@ async fn a_long_gap_comes_as_minutes_and_no_further_back_than_asked_for() {
     }
 }
 
-/// How much later than played a frame came at worst, in market seconds after the gap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settlement_that_was_missed_is_asked_for() {
+    // From 23:58:52 on for 400 ms, a minute and a half of market. Only one of the two symbols was settled.
+    let midnight = T0_NS / 1_000_000 + 345_000;
+    let settled = format!(
+        r#"https://fapi.binance.com/fapi/v1/fundingRate?symbol=BTCUSDT&limit=1 [{{"symbol":"BTCUSDT","fundingRate":"0.0001","fundingTime":{},"markPrice":"1"}}]"#,
+        midnight + 3
+    );
+    let heard = case(Venue::BinanceUsdm, line(0, Venue::BinanceUsdm, "http", &settled) + &binance_from(BEFORE_MIDNIGHT, 8))
+        .fault("drop:after=300,lose=true")
+        .until(|heard| is_told_thrice(heard, &["mark"]))
+        .play()
+        .await;
+    assert_eq!(heard.recovered().last().unwrap(), "mark disconnect partial 3");
+    let asked: Vec<_> = heard.http.iter().filter(|text| text.contains("fundingRate?")).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(asked[0].contains(&format!("startTime={midnight}&")) && asked[0].contains(&(midnight + 3).to_string()), "{asked:?}");
+}
+
+/// How long nothing came at worst.
 fn check_undelayed(heard: &Heard) {
     let recv: Vec<_> = heard.frames.iter().filter(|(_, text)| text.contains("@aggTrade")).map(|(at, _)| *at).collect();
     let longest = recv.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-    assert!(longest < 1_500, "{longest} ms between two frames; the gap itself is 0.5 s");
+    assert!(longest < 1_500, "{longest} ms between two frames; the gap itself takes half a second");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

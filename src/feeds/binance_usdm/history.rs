@@ -15,6 +15,10 @@ const AGG_TRADES: [Cure; 2] =
 const MINUTES: [Cure; 1] = [Cure { source: Source::Minutes, worth: Recovered::Full }];
 /// Of what the mark price stream tells only the rate at which it was settled.
 const MARK: [Cure; 1] = [Cure { source: Source::Settled, worth: Recovered::Partial }];
+/// The venue gives 500 of these in five minutes, whatever the budget: as many as have this weight in ours.
+const SETTLED_WEIGHT: u32 = 12;
+/// 1,000 in five minutes.
+const INTEREST_WEIGHT: u32 = 6;
 /// Every fifth minute instead of four times a minute.
 const OPEN_INTEREST: [Cure; 1] = [Cure { source: Source::Interest, worth: Recovered::Partial }];
 
@@ -55,10 +59,12 @@ impl History for BinanceUsdm {
                 };
                 Question { path: format!("/fapi/v1/klines?symbol={symbol}&interval=1m&{times}&limit={rows}"), weight }
             }
-            Source::Settled => Question { path: format!("/fapi/v1/fundingRate?symbol={symbol}&{times}&limit=1000"), weight: 1 },
+            Source::Settled => {
+                Question { path: format!("/fapi/v1/fundingRate?symbol={symbol}&{times}&limit=1000"), weight: SETTLED_WEIGHT }
+            }
             Source::Interest => Question {
                 path: format!("/futures/data/openInterestHist?symbol={symbol}&period=5m&{times}&limit=500"),
-                weight: 1,
+                weight: INTEREST_WEIGHT,
             },
         }
     }
@@ -160,8 +166,8 @@ mod tests {
         check(Source::Prints, None, &format!("/fapi/v1/aggTrades?symbol=BTCUSDT&{TIMES}&limit=1000"), 20);
         check(Source::Prints, Some(26_130), "/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=26130&limit=1000", 20);
         check(Source::Minutes, None, &format!("/fapi/v1/klines?symbol=BTCUSDT&interval=1m&{TIMES}&limit=4"), 1);
-        check(Source::Settled, None, &format!("/fapi/v1/fundingRate?symbol=BTCUSDT&{TIMES}&limit=1000"), 1);
-        check(Source::Interest, None, &format!("/futures/data/openInterestHist?symbol=BTCUSDT&period=5m&{TIMES}&limit=500"), 1);
+        check(Source::Settled, None, &format!("/fapi/v1/fundingRate?symbol=BTCUSDT&{TIMES}&limit=1000"), 12);
+        check(Source::Interest, None, &format!("/futures/data/openInterestHist?symbol=BTCUSDT&period=5m&{TIMES}&limit=500"), 6);
         let hour = Span { to_ms: SPAN.from_ms + 120 * 60_000 - 1, ..SPAN };
         let question = BinanceUsdm.question(Source::Minutes, "牛来USDT", hour, None);
         assert!(question.path.contains("symbol=%E7%89%9B%E6%9D%A5USDT&") && question.path.ends_with("limit=120"), "{question:?}");

@@ -77,7 +77,8 @@ impl Asker {
     pub async fn ask(&self, path: &str, weight: u32) -> Result<Vec<u8>, AskError> {
         self.shared.rest_host.permit(weight).await;
         let url = self.url(path);
-        let mut response = self.client.get(&url).send().await?;
+        // The address may hold what nobody else is to know.
+        let mut response = self.client.get(&url).send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status().as_u16();
         let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         if let Some(pause) = retry_after(status, header, BAN, clock::now_ms()) {
@@ -87,7 +88,7 @@ impl Asker {
             return Err(AskError::Status(status));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
+        while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
             if url.len() + 1 + body.len() + chunk.len() > FRAME_BYTES_MAX {
                 return Err(AskError::Oversize);
             }

@@ -189,8 +189,7 @@ impl Healer {
             }
             sleep(backoff.pause(std::time::Duration::ZERO)).await;
         };
-        let (venue, url) = (self.shared.venue, self.asker.url(&question.path));
-        tracing::warn!(%venue, %url, tries, error, "a question about a gap is given up");
+        tracing::warn!(venue = %self.shared.venue, path = question.path, tries, error, "a question about a gap is given up");
         Err(trouble)
     }
 
