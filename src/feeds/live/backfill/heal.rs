@@ -1,6 +1,6 @@
 //! One gap: its symbols one after the other, each source in pages, each question until it is answered or given up.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dataflows::model::{DAY_MS, MINUTE_MS};
@@ -21,9 +21,8 @@ pub(super) const TRIES_MAX: u32 = 10;
 const PAGES_MAX: u32 = 60;
 /// Settled funding counts however late it comes; this is as much as one answer of every venue holds.
 const SETTLED_REACH_MS: i64 = 7 * DAY_MS;
-/// Answers about minutes that are remembered: a lost connection leaves a gap of trades and one of klines, in the same
-/// minutes.
-const REMEMBERED_MAX: usize = 512;
+/// Minutes that are remembered: a lost connection leaves a gap of trades and one of klines, in much the same minutes.
+const FILLED_MAX: usize = 10_000;
 
 /// Why a question has no answer.
 enum Trouble {
@@ -38,8 +37,8 @@ pub(super) struct Healer {
     shared: Arc<Shared>,
     asker: Asker,
     history: &'static dyn History,
-    /// Paths of questions about minutes, and the minutes of their answers.
-    remembered: VecDeque<(String, Vec<i64>)>,
+    /// Minutes that were handed on, with their symbols: they are final.
+    filled: BTreeSet<(i64, String)>,
     /// Rows of answers that were handed on for the gap at hand.
     rows: usize,
 }
@@ -47,7 +46,7 @@ pub(super) struct Healer {
 impl Healer {
     pub fn new(shared: Arc<Shared>, asker: Asker) -> Self {
         let history = shared.session.history();
-        Self { shared, asker, history, remembered: VecDeque::new(), rows: 0 }
+        Self { shared, asker, history, filled: BTreeSet::new(), rows: 0 }
     }
 
     /// Is there anything to be asked for?
@@ -141,29 +140,43 @@ impl Healer {
         }
     }
 
-    /// What comes at a fixed pace, as far as it is within reach.
+    /// What comes at a fixed pace, as far as it is within reach. Minutes that were filled already are not asked for again.
     async fn windows(&mut self, source: Source, symbol: &str, wanted: Span) -> Result<Recovered, Trouble> {
-        self.wait_until(plan::due_ms(source, wanted)).await;
-        let Some(span) = plan::clipped(source, wanted, self.oldest_ms(source)) else { return Ok(Recovered::None) };
+        let missing = if source == Source::Minutes { self.unfilled(symbol, wanted) } else { Some(wanted) };
+        let Some(missing) = missing else { return Ok(Recovered::Full) };
+        self.wait_until(plan::due_ms(source, missing)).await;
+        let Some(span) = plan::clipped(source, missing, self.oldest_ms(source)) else { return Ok(Recovered::None) };
         let mut times = BTreeSet::new();
         for window in plan::windows(source, span, self.history.rows_max(source)) {
             let question = self.history.question(source, symbol, window, None);
             times.extend(self.answer(source, &question).await?.times);
         }
-        let is_whole = source == Source::Minutes && plan::minutes(wanted).all(|minute| times.contains(&minute));
-        Ok(match (is_whole, times.is_empty()) {
+        if source != Source::Minutes {
+            return Ok(if times.is_empty() { Recovered::None } else { Recovered::Partial });
+        }
+        // Asked for once it was over, a minute is final; one that a venue sends beyond them may still run.
+        times.retain(|ts| (span.from_ms..=span.to_ms).contains(ts));
+        self.filled.extend(times.iter().map(|&minute| (minute, symbol.to_owned())));
+        while self.filled.len() > FILLED_MAX {
+            self.filled.pop_first();
+        }
+        Ok(match (plan::minutes(missing).all(|minute| times.contains(&minute)), times.is_empty()) {
             (true, _) => Recovered::Full,
             (false, false) => Recovered::Partial,
             (false, true) => Recovered::None,
         })
     }
 
-    /// The answer, handed on. A minute that was asked for already is not asked for again.
+    /// From the first to the last of the wanted minutes that were not filled yet. `None`: all were.
+    fn unfilled(&mut self, symbol: &str, wanted: Span) -> Option<Span> {
+        let is_missing = |minute: &i64| !self.filled.contains(&(*minute, symbol.to_owned()));
+        let missing: Vec<i64> = plan::minutes(wanted).filter(is_missing).collect();
+        self.rows += plan::minutes(wanted).count() - missing.len();
+        Some(Span { from_ms: *missing.first()?, to_ms: missing.last()? + MINUTE_MS - 1 })
+    }
+
+    /// The answer, handed on.
     async fn answer(&mut self, source: Source, question: &Question) -> Result<Page, Trouble> {
-        if let Some((_, times)) = self.remembered.iter().find(|(path, _)| *path == question.path) {
-            self.rows += times.len();
-            return Ok(Page { times: times.clone(), last_id: None });
-        }
         let cfg = &self.shared.cfg;
         let [min, max] = [cfg.backoff_ms_min, cfg.backoff_ms_max].map(std::time::Duration::from_millis);
         let mut backoff = Backoff::new(min, max, max, clock::now_ns().unsigned_abs());
@@ -173,7 +186,7 @@ impl Healer {
                 Ok(body) => match self.history.page(source, &body) {
                     Ok(page) => {
                         self.asker.hand_on(&question.path, &body, clock::now_ns()).await;
-                        self.remember(source, question, &page);
+                        self.rows += page.times.len();
                         return Ok(page);
                     }
                     Err(error) => (error.to_string(), error.is_retryable()),
@@ -191,16 +204,6 @@ impl Healer {
         };
         tracing::warn!(venue = %self.shared.venue, path = question.path, tries, error, "a question about a gap is given up");
         Err(trouble)
-    }
-
-    fn remember(&mut self, source: Source, question: &Question, page: &Page) {
-        self.rows += page.times.len();
-        if source == Source::Minutes {
-            self.remembered.push_back((question.path.clone(), page.times.clone()));
-            if self.remembered.len() > REMEMBERED_MAX {
-                self.remembered.pop_front();
-            }
-        }
     }
 
     /// What lies before it would be too late to count.
