@@ -102,7 +102,9 @@ async fn bars_are_those_of_an_unbroken_replay() {
     healed.check_same(
         "SELECT symbol, timeframe, ts, open, high, low, close, volume FROM bars WHERE venue = 'bybit-linear' ORDER BY ALL",
     );
-    healed.check_same("SELECT * FROM volatility WHERE venue = 'binance-usdm' ORDER BY ALL");
+    healed.check_same(
+        "SELECT symbol, ts, open, close, volume, kline_close, agrees FROM kline_checks WHERE venue = 'binance-usdm' ORDER BY ALL",
+    );
     let late = query(
         &healed.healed,
         "SELECT stream, reason FROM late_events WHERE stream IN ('trades', 'klines') GROUP BY ALL ORDER BY ALL",
