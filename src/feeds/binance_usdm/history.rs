@@ -25,9 +25,9 @@ const OPEN_INTEREST: [Cure; 1] = [Cure { source: Source::Interest, worth: Recove
 impl History for BinanceUsdm {
     fn cures(&self, kind: &str) -> &'static [Cure] {
         match kind {
-            "aggTrades" => &AGG_TRADES,
-            "trades" | "klines" => &MINUTES,
-            "mark" => &MARK,
+            "aggTrades" | "@aggTrade" => &AGG_TRADES,
+            "trades" | "klines" | "@trade" | "@kline_1m" => &MINUTES,
+            "mark" | "@markPrice" | "@markPrice@1s" => &MARK,
             "open_interest" => &OPEN_INTEREST,
             _ => &[],
         }

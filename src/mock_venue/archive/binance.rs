@@ -7,6 +7,9 @@ use super::{Answer, Archive, Asked, Market, keep};
 
 const VENUE: Venue = Venue::BinanceUsdm;
 
+/// The rows of a market that a question with this limit is answered with.
+type Rows = fn(&Market, &Asked, usize) -> Result<Vec<Value>, Answer>;
+
 pub(super) fn pass(archive: &Archive, key: &str, payload: &str) {
     if !(key.ends_with("@aggTrade") || key.ends_with("@kline_1m")) {
         return;
@@ -50,8 +53,7 @@ pub(super) fn pass_answer(archive: &Archive, path: &str, body: &Value) {
 }
 
 pub(super) fn answer(archive: &Archive, asked: &Asked) -> Option<Answer> {
-    let (usual, most, rows): (usize, usize, fn(&Market, &Asked, usize) -> Result<Vec<Value>, Answer>) = match asked.path.as_str()
-    {
+    let (usual, most, rows): (usize, usize, Rows) = match asked.path.as_str() {
         "/fapi/v1/aggTrades" => (500, 1_000, prints),
         "/fapi/v1/klines" => (500, 1_500, klines),
         "/fapi/v1/fundingRate" => (100, 1_000, settled),

@@ -7,6 +7,9 @@ use super::{Answer, Archive, Asked, Market, keep};
 
 const VENUE: Venue = Venue::BybitLinear;
 
+/// The rows of a market that a question is answered with, oldest first, or what is wrong with it.
+type Rows = fn(&Market, &Asked) -> Result<Vec<Value>, &'static str>;
+
 pub(super) fn pass(archive: &Archive, key: &str, payload: &str) {
     let Some(symbol) = key.strip_prefix("kline.1.").or_else(|| key.strip_prefix("tickers.")) else { return };
     let Ok(message) = serde_json::from_str::<Value>(payload) else { return };
@@ -39,7 +42,7 @@ pub(super) fn pass_answer(archive: &Archive, path: &str, body: &Value) {
 }
 
 pub(super) fn answer(archive: &Archive, asked: &Asked) -> Option<Answer> {
-    let (most, rows): (usize, fn(&Market, &Asked) -> Result<Vec<Value>, &'static str>) = match asked.path.as_str() {
+    let (most, rows): (usize, Rows) = match asked.path.as_str() {
         "/v5/market/kline" => (1_000, klines),
         "/v5/market/funding/history" => (200, settled),
         "/v5/market/open-interest" => (200, interest),
