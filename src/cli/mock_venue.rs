@@ -86,7 +86,7 @@ pub async fn run(args: MockVenueArgs) -> anyhow::Result<ExitCode> {
 
 fn text(report: &Report) -> String {
     format!(
-        "sent {} frames over {} connections; {} of unsubscribed streams, {} withheld, {} lost; {} REST answers ({} not asked for); {} lines of no stream, {} of ours, {} malformed\n",
+        "sent {} frames over {} connections; {} of unsubscribed streams, {} withheld, {} lost; {} REST answers ({} not asked for), {} about the past; {} lines of no stream, {} of ours, {} malformed\n",
         report.sent,
         report.connections,
         report.unsubscribed,
@@ -94,6 +94,7 @@ fn text(report: &Report) -> String {
         report.lost,
         report.http,
         report.http_unasked,
+        report.about_the_past,
         report.no_stream,
         report.out,
         report.malformed,

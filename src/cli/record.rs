@@ -62,7 +62,7 @@ pub async fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();
     for (venue, feed) in feeds {
-        running.spawn(run_feed(venue, feed, outputs.clone(), shutdown.clone()));
+        running.spawn(run_feed(venue, feed, None, outputs.clone(), shutdown.clone()));
     }
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));

@@ -81,7 +81,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let keeps_journal = journal.is_some();
     let extras = Extras { alerts: true, watch: None, models, journal };
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
-    tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
+    let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
+    // What came since was not heard, and is asked for like any gap.
+    let since_ms = restored.known_at.and_then(|known_at| i64::try_from(known_at).ok());
     let bounds = config.training.promote.then(|| config.training.bounds());
     let of_dir = args.models.clone().zip(listing);
     let models = of_dir.map(|(dir, listing)| LiveModels::new(dir, listing, refits, bounds, pipeline.edge()));
@@ -89,7 +91,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();
     for (venue, feed) in feeds {
-        running.spawn(run_feed(venue, feed, outputs.clone(), shutdown.clone()));
+        running.spawn(run_feed(venue, feed, since_ms, outputs.clone(), shutdown.clone()));
     }
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));

@@ -255,6 +255,12 @@ pub struct Feed {
     /// How often open interest is asked for over REST, where the venue doesn't push it.
     #[schemars(range(min = 1_000, max = 3_600_000))]
     pub poll_every_ms: u64,
+    /// What was missed in a gap is asked for over REST afterwards.
+    pub backfill: bool,
+    /// How far back it is asked for. What is older than `time.correction_horizon_ms` when it comes is listed as late and not
+    /// applied, settled funding aside.
+    #[schemars(range(min = 1, max = 10_080))]
+    pub backfill_minutes_max: u64,
     /// Silence limits by stream, overriding the built-in ones; 0: none.
     pub silence_ms: std::collections::BTreeMap<String, u64>,
 }
@@ -284,6 +290,8 @@ impl Default for Feed {
             rotate_after_ms: 84_600_000,
             rotate_overlap_ms: 10_000,
             poll_every_ms: 15_000,
+            backfill: true,
+            backfill_minutes_max: 120,
             silence_ms: std::collections::BTreeMap::new(),
         }
     }

@@ -3,9 +3,10 @@
 //! One playback task ([`playback`]) walks the log and writes each frame to the connections that subscribed to its stream,
 //! itself, so that the recorded order holds across connections and "after N frames" means exactly that. A stream that was
 //! subscribed once and has no subscriber now holds playback up until it has one again: a dropped connection loses nothing
-//! unless the fault says so. Limits: one log, one listen address; it knows the venues' rules only as far as a client can
+//! unless the fault says so. REST also has the past: what playback has passed ([`archive`]). Limits: one log, one listen address; it knows the venues' rules only as far as a client can
 //! break them (message rate, pongs, wrong routes, unknown topics).
 
+mod archive;
 pub mod fault;
 mod log;
 mod playback;
@@ -113,6 +114,8 @@ pub struct Report {
     pub http: u64,
     /// REST answers without address, or not asked for in time.
     pub http_unasked: u64,
+    /// Questions about the past that were answered out of what had been played.
+    pub about_the_past: u64,
     /// What the recorder sent.
     pub out: u64,
     /// Lines that are no frames.

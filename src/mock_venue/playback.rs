@@ -63,6 +63,7 @@ pub async fn play(venue: &Arc<MockVenue>, mut lines: mpsc::Receiver<Line>) -> Re
     let _ = venue.stop.run_until_cancelled(all).await;
     playback.report.connections = venue.connections.load(Ordering::Relaxed);
     playback.report.pongs = venue.pongs.load(Ordering::Relaxed);
+    playback.report.about_the_past = venue.rest.about_the_past.load(Ordering::Relaxed);
     playback.report.faults = venue.hits();
     playback.report
 }
@@ -147,6 +148,7 @@ impl Playback {
         for frame in window.drain(..) {
             self.pace(frame.recv_ns).await;
             self.play(&frame).await;
+            self.venue.rest.archive.pass(frame.venue, &frame.key, &frame.payload);
             self.played += 1;
             if self.played.is_multiple_of(FLUSH_EVERY) {
                 self.flush().await;

@@ -1,11 +1,15 @@
-//! REST answers out of the log's `http` frames, found by path and query.
+//! REST answers out of the log's `http` frames, found by path and query; what else is asked about the past is answered out of
+//! the [`Archive`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+use super::archive::{Answer, Archive};
 
 /// How many answers of one address wait to be asked for.
 const QUEUE_MAX: usize = 4_096;
@@ -37,6 +41,10 @@ pub struct Rest {
     mode: RestMode,
     answers: Mutex<Answers>,
     changed: Notify,
+    /// What playback has passed.
+    pub archive: Archive,
+    /// Answers out of it.
+    pub about_the_past: AtomicU64,
 }
 
 impl Rest {
@@ -48,6 +56,7 @@ impl Rest {
     /// Playback passes an `http` frame. Says false if it has no address, or if nobody asked for it in time.
     pub async fn pass(&self, payload: &str, patience: Duration) -> bool {
         let Some((url, body)) = payload.split_once(' ').filter(|(url, _)| url.contains("://")) else { return false };
+        self.archive.pass_answer(url, body);
         let path = path_of(url).to_owned();
         let hold = {
             let mut answers = self.lock();
@@ -75,9 +84,14 @@ impl Rest {
     }
 
     /// The answer to a question. `None`: there is none.
-    pub async fn answer(&self, path: &str) -> Option<String> {
+    pub async fn answer(&self, path: &str) -> Option<Answer> {
         if path.ends_with("/ping") {
-            return Some("{}".into());
+            return Some((200, "{}".into()));
+        }
+        let is_recorded = self.lock().passed.contains_key(path);
+        if let Some(answer) = (!is_recorded).then(|| self.archive.answer(path)).flatten() {
+            self.about_the_past.fetch_add(1, Ordering::Relaxed);
+            return Some(answer);
         }
         self.lock().asked.insert(path.to_owned());
         let turn = async {
@@ -95,7 +109,7 @@ impl Rest {
             None => timeout(patience, turn).await.ok(),
         };
         self.changed.notify_waiters();
-        body
+        body.map(|body| (200, body))
     }
 
     fn take(&self, path: &str) -> Option<String> {

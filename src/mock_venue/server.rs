@@ -176,7 +176,7 @@ impl MockVenue {
             }
             (true, ..) => respond(&mut stream, 404, "", "no such stream").await,
             (false, ..) => match self.rest.answer(&target).await {
-                Some(body) => respond(&mut stream, 200, "", &body).await,
+                Some((status, body)) => respond(&mut stream, status, "", &body).await,
                 None => respond(&mut stream, 404, "", "{\"code\":-5000,\"msg\":\"Path and query were not recorded.\"}").await,
             },
         }

@@ -71,13 +71,15 @@ pub struct FeedGap {
 }
 
 /// How much of a gap came back over REST.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum Recovered {
+    /// Nothing.
     #[default]
     None,
+    /// Some of it: not every symbol, not its whole length, or less than the stream itself says.
     Partial,
+    /// Bars are what they would have been without the gap.
     Full,
 }
 

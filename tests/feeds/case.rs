@@ -1,5 +1,6 @@
 //! A case: a recording, a feed, what goes wrong, and what was heard.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// When the recordings begin.
-const T0_NS: i64 = 1_723_161_255_000_000_000;
+pub const T0_NS: i64 = 1_723_161_255_000_000_000;
 
 /// A line of a frame log, `at` ms after its beginning.
 pub fn line(at: i64, venue: Venue, direction: &str, payload: &str) -> String {
@@ -68,7 +69,10 @@ pub struct Case {
     pub faults: Vec<&'static str>,
     pub feed: Feed,
     pub tempo: Tempo,
+    pub since_ms: Option<i64>,
     pub mock: Box<dyn Fn(&mut MockConfig)>,
+    /// The venue stays until this was heard, at most 20 s; `None`: until it has played all.
+    pub until: Option<fn(&Heard) -> bool>,
 }
 
 /// What the feed said until the venue was done.
@@ -94,7 +98,16 @@ impl Case {
             backoff_ms_min: 50,
             ..Feed::default()
         };
-        Self { venue, log, faults: Vec::new(), feed, tempo: Tempo::default(), mock: Box::new(|_| ()) }
+        Self {
+            venue,
+            log,
+            faults: Vec::new(),
+            feed,
+            tempo: Tempo::default(),
+            since_ms: None,
+            mock: Box::new(|_| ()),
+            until: None,
+        }
     }
 
     pub fn fault(mut self, spec: &'static str) -> Self {
@@ -117,6 +130,12 @@ impl Case {
         self
     }
 
+    /// The venue goes on answering after the last frame, until this was heard.
+    pub fn until(mut self, is_enough: fn(&Heard) -> bool) -> Self {
+        self.until = Some(is_enough);
+        self
+    }
+
     /// Plays the whole log to a feed and says what it heard.
     pub async fn play(self) -> Heard {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -126,16 +145,18 @@ impl Case {
         config.faults = self.faults.iter().map(|spec| spec.parse().unwrap()).collect();
         config.settle = Duration::from_millis(100);
         config.patience = Duration::from_secs(10);
+        config.once = self.until.is_none();
         (self.mock)(&mut config);
         let mock = start(config).await.unwrap();
+        let stopper = mock.stopper();
         let feed =
             Feed { ws_url: Some(format!("ws://{}", mock.addr)), rest_url: Some(format!("http://{}", mock.addr)), ..self.feed };
         let (out, mut said) = mpsc::channel(64);
         let shutdown = CancellationToken::new();
         let began = Instant::now();
-        let running = tokio::spawn(run_feed_at(self.tempo, self.venue, feed, out, shutdown.clone()));
+        let running = tokio::spawn(run_feed_at(self.tempo, self.venue, feed, self.since_ms, out, shutdown.clone()));
         let ending = tokio::spawn(async move {
-            let report = timeout(Duration::from_secs(15), mock.finished()).await.expect("the mock venue did not come to its end");
+            let report = timeout(Duration::from_secs(20), mock.finished()).await.expect("the mock venue did not come to its end");
             // The venue's last close is read, then the feed is told to end.
             tokio::time::sleep(Duration::from_millis(100)).await;
             shutdown.cancel();
@@ -144,6 +165,9 @@ impl Case {
         let mut heard = Heard::default();
         while let Some(output) = said.recv().await {
             heard.add(output);
+            if self.until.is_some_and(|is_enough| is_enough(&heard)) {
+                stopper.cancel();
+            }
         }
         running.await.unwrap().unwrap();
         heard.took = began.elapsed();
@@ -153,7 +177,7 @@ impl Case {
 }
 
 impl Heard {
-    fn add(&mut self, output: FeedOutput) {
+    pub fn add(&mut self, output: FeedOutput) {
         match output {
             FeedOutput::Frames(batch) => {
                 for frame in &batch.frames {
@@ -199,6 +223,18 @@ impl Heard {
             .collect();
         rows.sort_unstable();
         rows
+    }
+
+    /// The last word about each gap that ended, in order: `stream cause recovered`, and how often it was told.
+    pub fn recovered(&self) -> Vec<String> {
+        let mut gaps: BTreeMap<(&str, &str, i64), (u32, &FeedGap)> = BTreeMap::new();
+        for gap in &self.gaps {
+            let told = gaps.entry((&gap.stream, &gap.symbol, gap.from_ts)).or_insert((0, gap));
+            assert!(told.0 == 0 || told.1.known_at <= gap.known_at, "{gap:?} after {told:?}");
+            *told = (told.0 + 1, gap);
+        }
+        let ended = gaps.values().filter(|(_, gap)| gap.to_ts.is_some());
+        ended.map(|(times, gap)| format!("{} {} {} {times}", gap.stream, gap.cause, gap.recovered.as_str())).collect()
     }
 
     /// When the n-th frame of data came.

@@ -1,8 +1,9 @@
 //! Live feeds against the mock venue on the loopback: whatever goes wrong, each frame arrives or a row says that it
-//! didn't, and the feed comes back by itself.
+//! didn't, and the feed comes back by itself. What it then asks for is in [`backfill`].
 
 #![allow(clippy::unwrap_used)]
 
+mod backfill;
 mod case;
 
 use std::collections::BTreeSet;
@@ -403,7 +404,7 @@ async fn a_shutdown_takes_less_than_two_seconds_even_if_nobody_listens() {
     feed.ws_url = Some(format!("ws://{}", mock.addr));
     let (out, _said) = mpsc::channel(1);
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(run_feed_at(Tempo::default(), Venue::BinanceUsdm, feed, out, shutdown.clone()));
+    let running = tokio::spawn(run_feed_at(Tempo::default(), Venue::BinanceUsdm, feed, None, out, shutdown.clone()));
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     let before = Instant::now();
     shutdown.cancel();

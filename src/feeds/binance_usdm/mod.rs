@@ -2,6 +2,7 @@
 //!
 //! Read [`message`] first: each type stands under a message as the venue sends it.
 
+mod history;
 mod message;
 mod parse;
 mod rest;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::super::check::{self, Arrival};
 use super::super::scan::Fill;
-use super::super::symbols::Symbols;
+use super::super::symbols::{Symbol, Symbols};
 use super::super::wire::{self, Text, Wrapped, after};
 use super::super::{Outcome, ParseContext, Parser, Rejection, reason, tally::Tally};
 use super::message::{AggTrade, Envelope, ForceOrder, KlineEvent, MarkPrice, Trade};
@@ -185,7 +185,8 @@ impl BinanceUsdm {
         match event {
             b"aggTrade" => self.one("aggTrade", json, wrapped, |parser, m: &AggTrade<'_>, tally| {
                 parser.unknown_fields += m.unknown;
-                tally.push(parser.agg_trade(m, arrival).map(Tick::Trade), ticks);
+                let trade = parser.symbols.get(&m.symbol).and_then(|symbol| agg_trade(m, symbol, arrival.live(&m.ts)?));
+                tally.push(trade.map(Tick::Trade), ticks);
             }),
             b"trade" => self.one("trade", json, wrapped, |parser, m: &Trade<'_>, tally| {
                 parser.unknown_fields += m.unknown;
@@ -228,23 +229,6 @@ impl BinanceUsdm {
             take(self, &message.data, &mut tally);
         }
         tally.outcome("unknown message type")
-    }
-
-    fn agg_trade(&mut self, m: &AggTrade<'_>, arrival: Arrival) -> Result<model::Trade, &'static str> {
-        let symbol = self.symbols.get(&m.symbol)?;
-        let (first, last) = (check::id(&m.first)?, check::id(&m.last)?);
-        let fills = last.checked_sub(first).filter(|&n| n < FILLS_MAX).ok_or(reason::ID_ORDER)? as u32 + 1;
-        check::trade(model::Trade {
-            instrument: symbol.instrument,
-            ts: arrival.live(&m.ts)?,
-            order: (first, last),
-            id: TradeId::Dense(first, last),
-            price: check::price(&m.price, symbol)?,
-            qty: check::quantity(&m.qty, symbol)?,
-            taker_buy: !check::flag(&m.buyer_is_maker)?,
-            fills,
-            kind: TradeKind::Market,
-        })
     }
 
     fn trade(&mut self, m: &Trade<'_>, arrival: Arrival) -> Result<model::Trade, &'static str> {
@@ -336,6 +320,24 @@ impl BinanceUsdm {
 
 fn said<'t, 'a>(text: &'t Text<'a>) -> Option<&'t Text<'a>> {
     text.said().is_some().then_some(text)
+}
+
+/// An aggregate trade, of the stream or of REST.
+#[inline]
+pub(super) fn agg_trade(m: &AggTrade<'_>, symbol: Symbol, ts: i64) -> Result<model::Trade, &'static str> {
+    let (first, last) = (check::id(&m.first)?, check::id(&m.last)?);
+    let fills = last.checked_sub(first).filter(|&n| n < FILLS_MAX).ok_or(reason::ID_ORDER)? as u32 + 1;
+    check::trade(model::Trade {
+        instrument: symbol.instrument,
+        ts,
+        order: (first, last),
+        id: TradeId::Dense(first, last),
+        price: check::price(&m.price, symbol)?,
+        qty: check::quantity(&m.qty, symbol)?,
+        taker_buy: !check::flag(&m.buyer_is_maker)?,
+        fills,
+        kind: TradeKind::Market,
+    })
 }
 
 /// `1m`, `4h`, `1w`: the venue writes them as we do.

@@ -8,8 +8,8 @@ use super::super::symbols::Symbol;
 use super::super::tally::Tally;
 use super::super::wire::{self, Row};
 use super::super::{Outcome, Rejection, reason};
-use super::message::{Envelope, FundingInfo, FundingPast, OpenInterest, OpenInterestPast};
-use super::parse::{BinanceUsdm, timeframe};
+use super::message::{AggTrade, Envelope, FundingInfo, FundingPast, OpenInterest, OpenInterestPast};
+use super::parse::{BinanceUsdm, agg_trade, timeframe};
 
 impl BinanceUsdm {
     pub(super) fn rest(&mut self, payload: &[u8], arrival: Arrival, ticks: &mut Vec<Tick>) -> Outcome {
@@ -17,6 +17,7 @@ impl BinanceUsdm {
         let url_end = memchr::memchr(b' ', payload).unwrap_or(payload.len());
         let url = std::str::from_utf8(&payload[..url_end]).unwrap_or_default();
         let stream = match rest::answer(url).path {
+            "/fapi/v1/aggTrades" => "aggTrades",
             "/fapi/v1/openInterest" => "openInterest",
             "/fapi/v1/fundingRate" => "fundingRate",
             "/fapi/v1/fundingInfo" => "fundingInfo",
@@ -41,6 +42,7 @@ impl BinanceUsdm {
                 let tick = self.open_interest(answer.body);
                 tally.push(tick, ticks);
             }
+            "aggTrades" => self.agg_trades(&answer, ticks, &mut tally),
             "klines" => self.klines(&answer, arrival, ticks, &mut tally),
             _ => {
                 for item in wire::items(answer.body) {
@@ -90,6 +92,20 @@ impl BinanceUsdm {
         let interval_hours = Some(check::interval_hours(&m.interval)?.ok_or(reason::MISSING)?);
         let (ts, kind, order) = (arrival.ms, FundingKind::Predicted, 0);
         Ok(Tick::Funding(Funding { instrument, ts, order, kind, rate: None, interval_hours, next_ts: None }))
+    }
+
+    /// The same aggregates as the stream's, by the same ids: those that were heard already are dropped behind.
+    fn agg_trades(&mut self, answer: &Answer<'_>, ticks: &mut Vec<Tick>, tally: &mut Tally) {
+        let symbol = answer.parameter("symbol").ok_or(reason::MISSING).and_then(|s| self.symbols.of(&s));
+        let Some(symbol) = tally.note(symbol) else { return };
+        for row in wire::items(answer.body) {
+            let trade = row.and_then(|row| {
+                let m: AggTrade<'_> = wire::read(row.json())?;
+                self.unknown_fields += m.unknown;
+                agg_trade(&m, symbol, check::time(&m.ts)?)
+            });
+            tally.push(trade.map(Tick::Trade), ticks);
+        }
     }
 
     fn klines(&mut self, answer: &Answer<'_>, arrival: Arrival, ticks: &mut Vec<Tick>, tally: &mut Tally) {

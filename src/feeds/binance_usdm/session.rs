@@ -10,7 +10,8 @@ use dataflows::model::Venue;
 use serde::Deserialize;
 
 use crate::config::Feed;
-use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, trades_silence};
+use crate::feeds::live::history::History;
+use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, time_after, trades_silence};
 
 /// The venue's rules.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +134,14 @@ impl Session for BinanceUsdm {
             (id, refused) => Class::Ack { id, refused },
         }
     }
+
+    fn event_ms(&self, text: &str) -> Option<i64> {
+        time_after(text, "\"E\":")
+    }
+
+    fn history(&self) -> &'static dyn History {
+        &BinanceUsdm
+    }
 }
 
 /// The route that carries a stream, by the stream's full name.
@@ -148,7 +157,7 @@ fn route_of(name: &str) -> &'static str {
 }
 
 /// Some symbols are not ASCII.
-fn encoded(symbol: &str) -> String {
+pub(super) fn encoded(symbol: &str) -> String {
     url::form_urlencoded::byte_serialize(symbol.as_bytes()).collect()
 }
 
@@ -209,6 +218,19 @@ mod tests {
         for garbage in ["", "{", "[]", "null", r#"{"stream":"#, r#"{"stream":"x"#, r#"{"id":-1}"#, "\u{0}"] {
             check(garbage, Class::Other);
         }
+    }
+
+    #[test]
+    fn a_frame_tells_the_venues_time() {
+        let check = |text, want| assert_eq!(BinanceUsdm.event_ms(text), want, "{text}");
+        check(
+            r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1786310820123,"s":"BTCUSDT"}}"#,
+            Some(1_786_310_820_123),
+        );
+        check(r#"{"e":"forceOrder","E":1568014460893,"o":{"s":"BTCUSDT"}}"#, Some(1_568_014_460_893));
+        check(r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":123456789,"s":"BTCUSDT"}}"#, None);
+        check(r#"{"E":99999999999999999999}"#, None);
+        check(r#"{"E":"#, None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use dataflows::model::Venue;
 use serde::Deserialize;
 
 use crate::config::Feed;
-use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, trades_silence};
+use crate::feeds::live::history::History;
+use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, time_after, trades_silence};
 
 /// The venue's rules.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +111,14 @@ impl Session for BybitLinear {
             _ if envelope.ret_msg.as_deref() == Some("pong") => Class::Pong,
             _ => Class::Other,
         }
+    }
+
+    fn event_ms(&self, text: &str) -> Option<i64> {
+        time_after(text, "\"ts\":")
+    }
+
+    fn history(&self) -> &'static dyn History {
+        &BybitLinear
     }
 }
 

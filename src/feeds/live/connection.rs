@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::Collector;
 use super::bucket::{TokenBucket, retry_after};
 use super::end::{End, Ended, News};
-use super::gaps::{Ledger, lock};
+use super::gaps::{Ledger, Moment, lock};
 use super::plan::ConnectionPlan;
 use super::session::{Class, Rate};
 use super::subscription::{Answer, Subscriptions};
@@ -227,7 +227,10 @@ impl Connection {
         let shared = self.shared.clone();
         self.collector.push(text.as_bytes(), Direction::In, recv_ns, now);
         match shared.session.classify(text) {
-            Class::Data(key) => self.data(key, recv_ns / 1_000_000, now).await,
+            Class::Data(key) => {
+                let venue = shared.session.event_ms(text);
+                self.data(key, Moment { ours: recv_ns / 1_000_000, venue }, now).await
+            }
             Class::Ack { id, refused } => self.acknowledged(id, refused, now).await,
             Class::Pong => {
                 self.pong_due = None;
@@ -241,13 +244,16 @@ impl Connection {
         }
     }
 
-    async fn data(&mut self, key: &str, at_ms: i64, now: Instant) -> Result<(), End> {
+    async fn data(&mut self, key: &str, at: Moment, now: Instant) -> Result<(), End> {
         let Some(&stream) = self.numbers.get(key) else { return Ok(()) };
         self.watchdog.heard(stream, now);
+        if let Some(event_ms) = at.venue {
+            self.shared.venue_clock.heard(event_ms, now);
+        }
         self.data = Some((self.data.map_or(now, |(first, _)| first), now));
         let settled = self.subscriptions.settled();
         let mut gaps = Vec::new();
-        lock(&self.ledger).heard(stream, at_ms, settled, &mut gaps);
+        lock(&self.ledger).heard(stream, at, settled, &mut gaps);
         self.shared.gaps(gaps).await;
         self.deliver(settled);
         Ok(())
@@ -279,7 +285,7 @@ impl Connection {
         }
         self.shared.status(&self.name, State::Subscribed { streams: self.subscriptions.accepted() }).await;
         let mut gaps = Vec::new();
-        lock(&self.ledger).subscribed(clock::now_ms(), &mut gaps);
+        lock(&self.ledger).subscribed(clock::now_ms().into(), &mut gaps);
         self.shared.gaps(gaps).await;
         // Where all is rare, a standing subscription is all that can be had.
         if self.plan.streams.iter().all(|stream| stream.sparse) {

@@ -45,6 +45,12 @@ struct Running {
 pub async fn keep(shared: Arc<Shared>, plan: Arc<ConnectionPlan>, index: usize, stop: CancellationToken) {
     let (notes_in, mut notes) = mpsc::channel(64);
     let ledger = Arc::new(Mutex::new(Ledger::new(shared.venue, &plan.streams, clock::now_ms())));
+    if let Some(since_ms) = shared.since_ms {
+        // Several connections carry streams of one kind, and a row's key names no connection: a millisecond tells them apart.
+        let (since_ms, mut gaps) = (since_ms + index as i64, Vec::new());
+        lock(&ledger).restarted(since_ms, clock::now_ms(), &mut gaps);
+        shared.gaps(gaps).await;
+    }
     let ms = Duration::from_millis;
     let seed = clock::now_ns().unsigned_abs() ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let cfg = &shared.cfg;

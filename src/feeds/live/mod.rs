@@ -2,22 +2,27 @@
 //!
 //! [`run_feed`] plans which streams go on which connection ([`plan`]) and keeps each of them alive ([`keeper`]); a
 //! [`connection`] is one socket's life. The policies are small and have no clock of their own: [`backoff`], [`bucket`],
-//! [`watchdog`], [`gaps`], [`subscription`]. What differs between venues is a [`session::Session`].
+//! [`watchdog`], [`gaps`], [`subscription`]. What differs between venues is a [`session::Session`]. What a gap has cost is
+//! asked of the venue's REST afterwards ([`backfill`]).
 //!
 //! Feeds don't parse market data and don't remove duplicates: both belong to the dataflow. What they owe is that nothing
 //! is missing without a row that says so.
 
+mod ask;
+mod backfill;
 pub mod backoff;
 pub mod batch;
 pub mod bucket;
 pub mod connection;
 pub mod end;
 pub mod gaps;
+pub mod history;
 pub mod keeper;
 pub mod plan;
 mod poll;
 pub mod session;
 pub mod subscription;
+mod venue_clock;
 pub mod watchdog;
 
 use std::sync::Arc;
@@ -29,10 +34,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::ask::Asker;
 use self::bucket::Host;
 pub use self::end::End;
+use self::gaps::Told;
 pub use self::plan::PlanError;
 use self::session::{Rate, Session};
+use self::venue_clock::VenueClock;
 use crate::clock;
 use crate::config::Feed;
 use crate::frames::FrameBatch;
@@ -44,7 +52,7 @@ pub enum FeedOutput {
     /// Frames of one connection in the order in which it received them. Batches of different connections may overlap in
     /// time by a quantum.
     Frames(FrameBatch),
-    /// A gap opened (`to_ts` none) or ended: the same key, told again.
+    /// A gap opened (`to_ts` none), ended, or was back-filled: the same key, told again.
     Gap(FeedGap),
     /// A stream has been silent for longer than it may.
     Silent(Silent),
@@ -166,15 +174,19 @@ impl FeedError {
 
 /// Listens to a venue until `shutdown`, or until nobody takes what it says. Ends within 2 s of either.
 ///
+/// `since_ms`: up to when (our clock, UTC ms) an earlier run had heard everything. From there to the first frame of each
+/// kind is a gap like any other, with cause `restart`. `None`: there is no earlier run.
+///
 /// # Errors
 /// If the configuration can't be followed. What the venue does is never an error: it is retried, and told.
 pub async fn run_feed(
     venue: Venue,
     cfg: Feed,
+    since_ms: Option<i64>,
     out: mpsc::Sender<FeedOutput>,
     shutdown: CancellationToken,
 ) -> Result<(), FeedError> {
-    run_feed_at(Tempo::default(), venue, cfg, out, shutdown).await
+    run_feed_at(Tempo::default(), venue, cfg, since_ms, out, shutdown).await
 }
 
 /// [`run_feed`] with other times.
@@ -185,6 +197,7 @@ pub async fn run_feed_at(
     tempo: Tempo,
     venue: Venue,
     cfg: Feed,
+    since_ms: Option<i64>,
     out: mpsc::Sender<FeedOutput>,
     shutdown: CancellationToken,
 ) -> Result<(), FeedError> {
@@ -193,6 +206,7 @@ pub async fn run_feed_at(
     let polls = session.polls(&cfg);
     let host = |Rate(capacity, period)| Host::new(capacity, period);
     let stop = shutdown.child_token();
+    let (ended_gaps, told) = mpsc::channel(backfill::TOLD_MAX);
     let shared = Arc::new(Shared {
         venue,
         session,
@@ -200,6 +214,9 @@ pub async fn run_feed_at(
         numbers: Arc::new(AtomicU64::new(0)),
         ws_host: host(session.connects()),
         rest_host: host(session.rest_weight()),
+        venue_clock: VenueClock::default(),
+        ended_gaps: cfg.backfill.then_some(ended_gaps),
+        since_ms,
         unwanted: stop.clone(),
         cfg,
         out,
@@ -207,15 +224,16 @@ pub async fn run_feed_at(
     tracing::info!(%venue, connections = plans.len(), polls = polls.len(), "a feed starts");
     // TLS panics without a provider. main has installed this one already, and then this does nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let asker = Asker::new(shared.clone(), rest_root)?;
     let mut tasks = JoinSet::new();
     for (index, plan) in plans.into_iter().enumerate() {
         tasks.spawn(keeper::keep(shared.clone(), Arc::new(plan), index, stop.clone()));
     }
-    if !polls.is_empty() {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-        for (index, what) in polls.into_iter().enumerate() {
-            tasks.spawn(poll::poll(shared.clone(), client.clone(), rest_root.clone(), what, index, stop.clone()));
-        }
+    for (index, what) in polls.into_iter().enumerate() {
+        tasks.spawn(poll::poll(shared.clone(), asker.clone(), what, index, stop.clone()));
+    }
+    if shared.cfg.backfill {
+        tasks.spawn(backfill::run(shared.clone(), asker, told, stop.clone()));
     }
     drop(shared);
     while let Some(ended) = tasks.join_next().await {
@@ -237,6 +255,10 @@ pub struct Shared {
     numbers: Arc<AtomicU64>,
     ws_host: Host,
     rest_host: Host,
+    venue_clock: VenueClock,
+    /// Where gaps go that ended, if they are to be filled.
+    ended_gaps: Option<mpsc::Sender<Told>>,
+    since_ms: Option<i64>,
     /// Cancelled when nobody takes what the feed says.
     unwanted: CancellationToken,
 }
@@ -257,9 +279,14 @@ impl Shared {
         self.send(FeedOutput::Status(status)).await;
     }
 
-    async fn gaps(&self, gaps: Vec<FeedGap>) {
-        for gap in gaps {
-            self.send(FeedOutput::Gap(gap)).await;
+    /// Tells gaps, and has those filled that ended. Nobody waits for the filling.
+    async fn gaps(&self, gaps: Vec<Told>) {
+        for told in gaps {
+            self.send(FeedOutput::Gap(told.row.clone())).await;
+            let (Some(ended), true) = (&self.ended_gaps, told.missed.is_some()) else { continue };
+            if let Err(mpsc::error::TrySendError::Full(Told { row, .. })) = ended.try_send(told) {
+                tracing::warn!(venue = %self.venue, stream = row.stream, from_ms = row.from_ts, "a gap stays unfilled: too many wait");
+            }
         }
     }
 }

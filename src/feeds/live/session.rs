@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dataflows::model::Venue;
 
+use super::history::History;
 use crate::config::Feed;
 
 /// One stream, as the venue names it.
@@ -98,7 +99,25 @@ pub trait Session: Send + Sync {
     fn ping(&self, id: u64) -> Option<String>;
     /// What a frame is.
     fn classify<'a>(&self, text: &'a str) -> Class<'a>;
+    /// When a frame of data was sent, by the venue's clock, UTC ms, found without parsing it.
+    fn event_ms(&self, text: &str) -> Option<i64>;
+    /// What its REST still has of the past.
+    fn history(&self) -> &'static dyn History;
 }
+
+/// The time, UTC ms, behind the first `key` of a frame. `None`: it has none, or not one of the years 2001 to 2100.
+#[must_use]
+pub fn time_after(text: &str, key: &str) -> Option<i64> {
+    let at = memchr::memmem::find(text.as_bytes(), key.as_bytes())? + key.len();
+    let digits = text.as_bytes()[at..].iter().take(14).take_while(|byte| byte.is_ascii_digit());
+    let ms = digits.fold(0, |ms: i64, digit| ms * 10 + i64::from(digit - b'0'));
+    (TIME_MIN..TIME_MAX).contains(&ms).then_some(ms)
+}
+
+/// 2001-09-09, UTC ms: thirteen digits.
+const TIME_MIN: i64 = 1_000_000_000_000;
+/// 2101-01-01, UTC ms.
+const TIME_MAX: i64 = 4_133_980_800_000;
 
 /// The rules of a venue that can be listened to live.
 #[must_use]
