@@ -62,11 +62,14 @@ pub(crate) struct Collector {
     /// Of inserts that failed; packed with the next.
     rescued: Vec<(Arc<Batch>, u64)>,
     /// One at most.
-    packing: JoinSet<Result<(Vec<Parcel>, Vec<u64>), StoreError>>,
+    packing: JoinSet<Packed>,
     draining: JoinSet<u64>,
     drained_rows: u64,
     flush: Option<Flush>,
 }
+
+/// Parcels, and the marks of what is in them.
+type Packed = Result<(Vec<Parcel>, Vec<u64>), StoreError>;
 
 struct InFlight {
     mark: u64,
@@ -239,11 +242,11 @@ impl Collector {
 
     fn insert(&mut self, table: Table) {
         let (target, instruments, batch) = (Arc::clone(&self.target), Arc::clone(&self.instruments), Arc::new(OnceLock::new()));
-        let (id, mark, slot, patience) = (self.next_id, table.known_at, Arc::clone(&batch), self.options.retry_for);
+        let (id, mark, slot, options) = (self.next_id, table.known_at, Arc::clone(&batch), self.options);
         self.next_id += 1;
         let abort = self.inserts.spawn(async move {
             let outcome = match table.encode(&instruments) {
-                Ok(Some(batch)) => patiently(&target, slot.get_or_init(|| Arc::new(batch)), patience).await,
+                Ok(Some(batch)) => patiently(&target, slot.get_or_init(|| Arc::new(batch)), options).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -299,7 +302,7 @@ impl Collector {
         });
     }
 
-    fn packed(&mut self, packed: Result<Result<(Vec<Parcel>, Vec<u64>), StoreError>, JoinError>) -> Result<(), StoreError> {
+    fn packed(&mut self, packed: Result<Packed, JoinError>) -> Result<(), StoreError> {
         let (parcels, mut marks) = packed.map_err(|e| StoreError::Stopped(format!("packing ended: {e}")))??;
         let Some(spool) = &self.spool else { return Ok(()) };
         let last = parcels.len();
@@ -354,12 +357,16 @@ impl Collector {
 }
 
 /// Tries for so long as the failure may pass.
-async fn patiently(target: &Arc<Target>, batch: &Arc<Batch>, patience: Duration) -> Result<(), StoreError> {
+async fn patiently(target: &Arc<Target>, batch: &Arc<Batch>, options: WriterOptions) -> Result<(), StoreError> {
     let (start, mut pause) = (Instant::now(), PAUSE_MIN);
     loop {
         match target.store(batch).await {
-            Err(error) if error.class() == Class::Retry && start.elapsed() + pause < patience => {
-                tracing::debug!(table = %batch.table, rows = batch.rows, pause_ms = pause.as_millis(), %error, "insert failed, trying again");
+            Err(error) if error.class() == Class::Retry && start.elapsed() + pause < options.retry_for => {
+                // The spool tells its own story; without one somebody may wonder why nothing happens.
+                if !options.spool {
+                    let (rows, pause_ms) = (batch.rows, pause.as_millis());
+                    tracing::warn!(table = %batch.table, rows, pause_ms, %error, "insert failed, trying again");
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
