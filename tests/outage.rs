@@ -213,6 +213,7 @@ async fn answers_that_never_come_make_no_row_twice() {
         writer.push(quantum(id, n, 20)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    proxy.set(Way::CutAfterCommit);
     writer.flush().await.unwrap();
     drained(&writer).await;
     eprintln!("{cuts} answers cut, {} more in the second part", proxy.cuts.load(Ordering::SeqCst) - cuts);

@@ -135,6 +135,8 @@ pub(crate) fn header<'a>(columns: impl ExactSizeIterator<Item = (&'a str, &'a st
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use serde_json::json;
 
     use super::*;

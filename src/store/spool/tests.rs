@@ -1,5 +1,7 @@
 //! The spool on a disk that is full now and then, and over restarts.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Error, Read, Result};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Instant;
