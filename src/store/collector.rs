@@ -30,7 +30,7 @@ use super::writer::{Message, Shared, WriterOptions};
 
 /// A table that is due waits so long for a free place among the inserts before it goes to the spool.
 pub const OVERDUE_MAX: Duration = Duration::from_secs(5);
-/// Rows that wait, in batches: beyond, they go to the spool, or whoever pushes waits.
+/// Rows that wait, in batches: beyond, whoever pushes waits, and if inserts are stuck the rows go to the spool.
 pub const WAITING_BATCHES_MAX: usize = 5;
 /// A flush lets inserts run so long before their rows go to the spool.
 pub const FLUSH_DIRECT_MAX: Duration = Duration::from_secs(5);
@@ -72,6 +72,7 @@ pub(crate) struct Collector {
 type Packed = Result<(Vec<Parcel>, Vec<u64>), StoreError>;
 
 struct InFlight {
+    since: Instant,
     mark: u64,
     batch: Arc<OnceLock<Arc<Batch>>>,
     abort: AbortHandle,
@@ -220,14 +221,16 @@ impl Collector {
     /// Goes over to the spool where inserts hold things up.
     fn hurry(&mut self, spool: &Spool) {
         let overdue = self.waiting.oldest().is_some_and(|oldest| oldest.elapsed() > self.options.batch_age + OVERDUE_MAX);
-        let crowded = self.waiting.count() >= self.options.batch_rows.saturating_mul(WAITING_BATCHES_MAX);
+        // A burst alone is no reason: then whoever pushes waits for inserts that do end.
+        let is_stuck = self.in_flight.values().any(|insert| insert.since.elapsed() > self.options.retry_for);
+        let crowded = is_stuck && self.waiting.count() >= self.options.batch_rows.saturating_mul(WAITING_BATCHES_MAX);
         if !self.spooling && !self.has_place() && (overdue || crowded) {
             let what = format!("{} inserts", self.inserts.len());
             spool.say_away(&StoreError::Unavailable { what, message: "no answer for too long".into() }, false);
             self.spooling = true;
         }
         if self.flush.as_ref().is_some_and(|flush| flush.since.elapsed() > FLUSH_DIRECT_MAX) && !self.in_flight.is_empty() {
-            for (_, InFlight { mark, batch, abort }) in self.in_flight.drain() {
+            for (_, InFlight { mark, batch, abort, .. }) in self.in_flight.drain() {
                 abort.abort();
                 match batch.get() {
                     Some(batch) => self.rescued.push((Arc::clone(batch), mark)), // if it arrived after all, it is one row twice
@@ -252,7 +255,7 @@ impl Collector {
             };
             (id, outcome)
         });
-        self.in_flight.insert(id, InFlight { mark, batch, abort });
+        self.in_flight.insert(id, InFlight { since: Instant::now(), mark, batch, abort });
     }
 
     fn inserted(&mut self, ended: Result<(u64, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
