@@ -30,7 +30,7 @@ use super::writer::{Message, Shared, WriterOptions};
 
 /// A table that is due waits so long for a free place among the inserts before it goes to the spool.
 pub const OVERDUE_MAX: Duration = Duration::from_secs(5);
-/// Rows that wait, in batches: beyond, they go to the spool, or whoever pushes waits.
+/// Rows that wait, in batches: beyond, whoever pushes waits, and if inserts are stuck the rows go to the spool.
 pub const WAITING_BATCHES_MAX: usize = 5;
 /// A flush lets inserts run so long before their rows go to the spool.
 pub const FLUSH_DIRECT_MAX: Duration = Duration::from_secs(5);
@@ -62,13 +62,17 @@ pub(crate) struct Collector {
     /// Of inserts that failed; packed with the next.
     rescued: Vec<(Arc<Batch>, u64)>,
     /// One at most.
-    packing: JoinSet<Result<(Vec<Parcel>, Vec<u64>), StoreError>>,
+    packing: JoinSet<Packed>,
     draining: JoinSet<u64>,
     drained_rows: u64,
     flush: Option<Flush>,
 }
 
+/// Parcels, and the marks of what is in them.
+type Packed = Result<(Vec<Parcel>, Vec<u64>), StoreError>;
+
 struct InFlight {
+    since: Instant,
     mark: u64,
     batch: Arc<OnceLock<Arc<Batch>>>,
     abort: AbortHandle,
@@ -217,14 +221,16 @@ impl Collector {
     /// Goes over to the spool where inserts hold things up.
     fn hurry(&mut self, spool: &Spool) {
         let overdue = self.waiting.oldest().is_some_and(|oldest| oldest.elapsed() > self.options.batch_age + OVERDUE_MAX);
-        let crowded = self.waiting.count() >= self.options.batch_rows.saturating_mul(WAITING_BATCHES_MAX);
+        // A burst alone is no reason: then whoever pushes waits for inserts that do end.
+        let is_stuck = self.in_flight.values().any(|insert| insert.since.elapsed() > self.options.retry_for);
+        let crowded = is_stuck && self.waiting.count() >= self.options.batch_rows.saturating_mul(WAITING_BATCHES_MAX);
         if !self.spooling && !self.has_place() && (overdue || crowded) {
             let what = format!("{} inserts", self.inserts.len());
             spool.say_away(&StoreError::Unavailable { what, message: "no answer for too long".into() }, false);
             self.spooling = true;
         }
         if self.flush.as_ref().is_some_and(|flush| flush.since.elapsed() > FLUSH_DIRECT_MAX) && !self.in_flight.is_empty() {
-            for (_, InFlight { mark, batch, abort }) in self.in_flight.drain() {
+            for (_, InFlight { mark, batch, abort, .. }) in self.in_flight.drain() {
                 abort.abort();
                 match batch.get() {
                     Some(batch) => self.rescued.push((Arc::clone(batch), mark)), // if it arrived after all, it is one row twice
@@ -239,17 +245,17 @@ impl Collector {
 
     fn insert(&mut self, table: Table) {
         let (target, instruments, batch) = (Arc::clone(&self.target), Arc::clone(&self.instruments), Arc::new(OnceLock::new()));
-        let (id, mark, slot, patience) = (self.next_id, table.known_at, Arc::clone(&batch), self.options.retry_for);
+        let (id, mark, slot, options) = (self.next_id, table.known_at, Arc::clone(&batch), self.options);
         self.next_id += 1;
         let abort = self.inserts.spawn(async move {
             let outcome = match table.encode(&instruments) {
-                Ok(Some(batch)) => patiently(&target, slot.get_or_init(|| Arc::new(batch)), patience).await,
+                Ok(Some(batch)) => patiently(&target, slot.get_or_init(|| Arc::new(batch)), options).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
             (id, outcome)
         });
-        self.in_flight.insert(id, InFlight { mark, batch, abort });
+        self.in_flight.insert(id, InFlight { since: Instant::now(), mark, batch, abort });
     }
 
     fn inserted(&mut self, ended: Result<(u64, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
@@ -299,7 +305,7 @@ impl Collector {
         });
     }
 
-    fn packed(&mut self, packed: Result<Result<(Vec<Parcel>, Vec<u64>), StoreError>, JoinError>) -> Result<(), StoreError> {
+    fn packed(&mut self, packed: Result<Packed, JoinError>) -> Result<(), StoreError> {
         let (parcels, mut marks) = packed.map_err(|e| StoreError::Stopped(format!("packing ended: {e}")))??;
         let Some(spool) = &self.spool else { return Ok(()) };
         let last = parcels.len();
@@ -354,12 +360,16 @@ impl Collector {
 }
 
 /// Tries for so long as the failure may pass.
-async fn patiently(target: &Arc<Target>, batch: &Arc<Batch>, patience: Duration) -> Result<(), StoreError> {
+async fn patiently(target: &Arc<Target>, batch: &Arc<Batch>, options: WriterOptions) -> Result<(), StoreError> {
     let (start, mut pause) = (Instant::now(), PAUSE_MIN);
     loop {
         match target.store(batch).await {
-            Err(error) if error.class() == Class::Retry && start.elapsed() + pause < patience => {
-                tracing::debug!(table = %batch.table, rows = batch.rows, pause_ms = pause.as_millis(), %error, "insert failed, trying again");
+            Err(error) if error.class() == Class::Retry && start.elapsed() + pause < options.retry_for => {
+                // The spool tells its own story; without one somebody may wonder why nothing happens.
+                if !options.spool {
+                    let (rows, pause_ms) = (batch.rows, pause.as_millis());
+                    tracing::warn!(table = %batch.table, rows, pause_ms, %error, "insert failed, trying again");
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }

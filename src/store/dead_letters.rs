@@ -84,6 +84,8 @@ impl DeadLetters {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::super::batch::tests::batch;
     use super::super::row_binary::row_ends;
     use super::*;

@@ -1,6 +1,6 @@
 //! Draining: what lies in the spool goes to ClickHouse, oldest first, and it is asked again and again while it takes nothing.
 //!
-//! A round takes up to [`spool::ROUND_BYTES_MAX`] of parcels, puts their batches together by table, and counts as done when all tables have
+//! A round takes up to 8 MiB of parcels, puts their batches together by table, and counts as done when all tables have
 //! them; what was stored of a round isn't sent again when another table fails. So an hour of small batches drains as fast as ClickHouse sorts,
 //! not as fast as it answers.
 //!
@@ -17,8 +17,6 @@ use super::StoreError;
 use super::batch::Batch;
 use super::error::Class;
 use super::insert::Target;
-#[cfg(doc)]
-use super::spool;
 use super::spool::{Next, Round, Spool};
 
 /// Between two attempts while ClickHouse is away.

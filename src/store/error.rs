@@ -109,6 +109,13 @@ impl StoreError {
         match error {
             Error::Network(source) => Self::Unavailable { what, message: chain(source.as_ref()) },
             Error::TimedOut => Self::Unavailable { what, message: "timed out".into() },
+            // An answer that was cut off, wherever that happened: in its header, in a row, in a compressed block, before its only row.
+            Error::NotEnoughData
+            | Error::InvalidColumnsHeader(_)
+            | Error::Decompression(_)
+            | Error::DataFormat(_)
+            | Error::RowNotFound
+            | Error::Other(_) => Self::Unavailable { what, message: format!("its answer ends too early: {}", chain(error)) },
             Error::BadResponse(text) => Self::refused(what, text),
             other => Self::Refused { what, code: 0, message: chain(other) },
         }
@@ -117,7 +124,7 @@ impl StoreError {
     fn refused(what: String, text: &str) -> Self {
         let code = text.strip_prefix("Code: ").and_then(|t| t.split(['.', ' ']).next()).and_then(|t| t.parse().ok()).unwrap_or(0);
         let gateway = ["429 ", "502 ", "503 ", "504 "].iter().any(|status| text.starts_with(status));
-        if gateway {
+        if gateway || text.trim().is_empty() {
             return Self::Unavailable { what, message: text.to_owned() };
         }
         Self::Refused { what, code, message: first_sentence(text) }
@@ -233,7 +240,17 @@ mod tests {
         check("Code: 349. DB::Exception: Cannot insert NULL (CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN)", 349, Poison);
         check("Code: 469. DB::Exception: Constraint c is violated (VIOLATED_CONSTRAINT)", 469, Poison);
         check("503 Service Unavailable", 0, Retry);
+        check("", 0, Retry);
         check("something else", 0, Stop);
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_may_be_asked_for_again() {
+        use clickhouse::error::Error;
+        for error in [Error::NotEnoughData, Error::RowNotFound, Error::TimedOut, Error::Decompression("short".into())] {
+            assert_eq!(StoreError::of("a query", &error).class(), Class::Retry, "{error}");
+        }
+        assert_eq!(StoreError::of("a query", &Error::SchemaMismatch("x".into())).class(), Class::Stop);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use clickhouse::Row;
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::batch::Batch;
 use super::dead_letters::DeadLetters;
@@ -110,8 +111,12 @@ impl Target {
     }
 
     async fn send(&self, batch: &Batch, range: std::ops::Range<usize>, rows: u32) -> Result<(), StoreError> {
-        self.migrate().await?;
-        let table = self.table(&batch.table).await?;
+        let prepared = timeout(ANSWER_MAX, async {
+            self.migrate().await?;
+            self.table(&batch.table).await
+        });
+        let late = || StoreError::Unavailable { what: format!("the columns of {}", batch.table), message: "timed out".into() };
+        let table = prepared.await.unwrap_or_else(|_| Err(late()))?;
         let types = batch.columns.iter().map(|column| {
             let found = table.iter().find(|of_table| of_table.name == column.name);
             match found {

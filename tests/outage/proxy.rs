@@ -71,7 +71,9 @@ impl Pair {
 
     async fn carry(self, client: TcpStream, to: &str) {
         let Ok(server) = TcpStream::connect(to).await else { return };
-        (client.set_nodelay(true).unwrap(), server.set_nodelay(true).unwrap());
+        for socket in [&client, &server] {
+            socket.set_nodelay(true).unwrap();
+        }
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);

@@ -10,15 +10,25 @@
 //! Limits: `store.spool_bytes_max` of parcels, and one segment more that is not removed yet. In memory: what is pending, and 32 bytes a
 //! parcel (a parcel a second). A disk without a single free block can't note progress, so it keeps stored segments until there is one.
 
+mod round;
+#[cfg(test)]
+mod tests;
+mod told;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use journal::{Disk, GroupSync, Journal, OnDamage, Reader, Seq, Snapshots};
 
+pub(crate) use round::{Next, Round};
+pub use told::SpoolHealth;
+
 use super::StoreError;
-use super::batch::{Batch, PARCEL_KIND, Parcel, head, unpack};
+use super::batch::{PARCEL_KIND, Parcel, head};
+use round::{Merged, Source};
+use told::{Away, Told};
 
 /// A parcel is durable so long after it was taken, and the time of an fsync.
 pub const SYNC_EVERY: Duration = Duration::from_millis(100);
@@ -32,35 +42,6 @@ const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 const BUFFER_BYTES_MAX: usize = 18 << 20;
 /// A frame's header in the journal.
 const FRAME_BYTES: u64 = 32;
-
-/// How the spool is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SpoolHealth {
-    /// Rows that ClickHouse has yet to take, on disk or on the way there.
-    pub rows: u64,
-    /// Their bytes on disk, packed.
-    pub bytes: u64,
-    /// When the oldest of them became known, UTC ms.
-    pub oldest_known_at: Option<u64>,
-    /// ClickHouse took none at the last attempt.
-    pub away: bool,
-    /// ClickHouse takes rows again, and there are some left.
-    pub draining: bool,
-    /// There is no room for more, or the disk fails: whoever pushes waits.
-    pub full: bool,
-    /// Why ClickHouse or the disk failed last; `None` once it is over.
-    pub last_error: Option<String>,
-    /// Rows that ClickHouse refuses for what is in them, in this run.
-    pub dead_letters: u64,
-}
-
-impl SpoolHealth {
-    /// How long the oldest row has been waiting, ms.
-    #[must_use]
-    pub fn oldest_age_ms(&self, now_ms: u64) -> Option<u64> {
-        self.oldest_known_at.map(|known_at| now_ms.saturating_sub(known_at))
-    }
-}
 
 /// See the module.
 pub(crate) struct Spool {
@@ -94,28 +75,6 @@ struct State {
     health: Told,
 }
 
-/// What was said already, and what health shows.
-#[derive(Default)]
-struct Told {
-    away: Option<Away>,
-    full: bool,
-    disk_error: Option<String>,
-    note_failed: bool,
-}
-
-struct Away {
-    since: Instant,
-    error: String,
-    answers: bool,
-    must_act: bool,
-}
-
-impl Away {
-    fn begin() -> Self {
-        Self { since: Instant::now(), error: String::new(), answers: false, must_act: false }
-    }
-}
-
 struct Entry {
     seq: Seq,
     rows: u32,
@@ -127,28 +86,6 @@ struct Pending {
     parcel: Arc<Parcel>,
     marks: Vec<u64>,
     seq: Option<Seq>,
-}
-
-/// Some of what is to be stored next.
-pub(crate) struct Round {
-    /// One a table, as far as columns agree.
-    pub batches: Vec<Arc<Batch>>,
-    /// Nothing durable comes after it.
-    pub is_last: bool,
-    from: Source,
-}
-
-enum Source {
-    Disk { up_to: Seq },
-    Memory { parcels: Vec<Arc<Parcel>> },
-}
-
-/// What there is to store.
-pub(crate) enum Next {
-    Nothing,
-    /// It is on its way to the disk.
-    Soon,
-    Round(Round),
 }
 
 impl Spool {
@@ -412,33 +349,6 @@ impl Spool {
     }
 }
 
-impl Told {
-    fn say_full(&mut self, dir: &Path, bytes_max: u64) {
-        if !std::mem::replace(&mut self.full, true) {
-            tracing::error!(dir = %dir.display(), bytes_max, "the spool is full: the pipeline waits; bring ClickHouse back, or raise store.spool_bytes_max");
-        }
-    }
-
-    fn say_disk(&mut self, error: &str) {
-        if self.disk_error.is_none() {
-            tracing::error!(
-                error,
-                "rows can't be written to the spool: some wait in memory, then the pipeline waits; it goes on when the disk does"
-            );
-        }
-        self.disk_error = Some(error.to_owned());
-    }
-
-    fn disk_is_well(&mut self, all_taken: bool) {
-        if self.disk_error.take().is_some() {
-            tracing::info!("the spool can be written again");
-        }
-        if all_taken && std::mem::take(&mut self.full) {
-            tracing::info!("the spool has room again");
-        }
-    }
-}
-
 impl Entry {
     fn frame_bytes(&self) -> u64 {
         frame_bytes(self.bytes as usize)
@@ -447,197 +357,4 @@ impl Entry {
 
 fn frame_bytes(payload: usize) -> u64 {
     payload as u64 + FRAME_BYTES
-}
-
-/// Batches put together by table.
-#[derive(Default)]
-struct Merged {
-    batches: Vec<Batch>,
-    bytes: usize,
-}
-
-impl Merged {
-    fn add(&mut self, payload: &[u8]) -> Result<(), StoreError> {
-        let batches = unpack(payload).ok_or_else(|| StoreError::Spool("a parcel of the spool can't be unpacked".into()))?;
-        for batch in batches {
-            self.bytes += batch.bytes.len();
-            if !self.batches.iter_mut().any(|merged| merged.merge(&batch)) {
-                self.batches.push(batch);
-            }
-        }
-        Ok(())
-    }
-
-    fn done(self, is_last: bool, from: Source) -> Round {
-        Round { batches: self.batches.into_iter().map(Arc::new).collect(), is_last, from }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Error, Read, Result};
-    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-
-    use journal::{AppendFile, Lock, RealDisk};
-
-    use super::super::batch::pack;
-    use super::super::batch::tests::batch;
-    use super::*;
-
-    /// The machine's disk, which is full now and then.
-    #[derive(Clone, Default)]
-    struct FullDisk(Arc<AtomicBool>);
-
-    struct FullFile(Box<dyn AppendFile>, Arc<AtomicBool>);
-
-    impl FullDisk {
-        fn check(full: &AtomicBool) -> Result<()> {
-            if full.load(SeqCst) { Err(Error::from(std::io::ErrorKind::StorageFull)) } else { Ok(()) }
-        }
-    }
-
-    impl AppendFile for FullFile {
-        fn append(&mut self, bytes: &[u8]) -> Result<usize> {
-            FullDisk::check(&self.1)?;
-            self.0.append(bytes)
-        }
-        fn fsync(&mut self) -> Result<()> {
-            FullDisk::check(&self.1)?;
-            self.0.fsync()
-        }
-    }
-
-    impl Disk for FullDisk {
-        fn create_dir(&self, dir: &Path) -> Result<()> {
-            RealDisk.create_dir(dir)
-        }
-        fn create(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
-            Self::check(&self.0)?;
-            Ok(Box::new(FullFile(RealDisk.create(path)?, Arc::clone(&self.0))))
-        }
-        fn read(&self, path: &Path) -> Result<Box<dyn Read + Send>> {
-            RealDisk.read(path)
-        }
-        fn len(&self, path: &Path) -> Result<u64> {
-            RealDisk.len(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-            RealDisk.rename(from, to)
-        }
-        fn remove(&self, path: &Path) -> Result<()> {
-            RealDisk.remove(path)
-        }
-        fn list(&self, dir: &Path) -> Result<Vec<String>> {
-            RealDisk.list(dir)
-        }
-        fn fsync_dir(&self, dir: &Path) -> Result<()> {
-            RealDisk.fsync_dir(dir)
-        }
-        fn free_space(&self, dir: &Path) -> Result<u64> {
-            RealDisk.free_space(dir)
-        }
-        fn lock(&self, path: &Path) -> Result<Lock> {
-            RealDisk.lock(path)
-        }
-    }
-
-    fn opened(disk: &FullDisk, dir: &Path, bytes_max: u64) -> Spool {
-        let spool = Spool::new(Arc::new(disk.clone()), dir, bytes_max);
-        spool.open().unwrap();
-        spool
-    }
-
-    fn append(spool: &Spool, from: u64, to: u64) {
-        for parcel in pack(vec![batch("a", from, to, 100)]).unwrap() {
-            spool.append(parcel, vec![to]);
-        }
-    }
-
-    /// Pumps until that mark came out, or some time has passed.
-    fn pumped(spool: &Spool, mark: u64, limit_ms: u64) -> bool {
-        let until = Instant::now() + Duration::from_millis(limit_ms);
-        while Instant::now() < until {
-            if spool.pump().contains(&mark) {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        false
-    }
-
-    fn round(spool: &Spool) -> Round {
-        match spool.next().unwrap() {
-            Next::Round(round) => round,
-            _ => panic!("nothing to store"),
-        }
-    }
-
-    #[test]
-    fn what_is_durable_is_there_after_a_restart_until_it_is_stored() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = FullDisk::default();
-        let spool = opened(&disk, dir.path(), 1 << 30);
-        append(&spool, 0, 10);
-        append(&spool, 10, 30);
-        assert!(pumped(&spool, 30, 5_000));
-        spool.close();
-
-        let spool = opened(&disk, dir.path(), 1 << 30);
-        let health = spool.health();
-        assert_eq!((health.rows, health.oldest_known_at), (30, Some(0)));
-        append(&spool, 30, 31);
-        assert!(pumped(&spool, 31, 5_000));
-        let first = round(&spool);
-        assert!(first.is_last && first.batches.len() == 1, "two parcels of one table are one insert");
-        assert_eq!(*first.batches[0], batch("a", 0, 31, 100));
-        spool.done(&first);
-        assert!(spool.is_empty() && spool.health() == SpoolHealth::default());
-        spool.close();
-        assert!(opened(&disk, dir.path(), 1 << 30).is_empty(), "it was noted");
-    }
-
-    #[test]
-    fn a_full_disk_loses_nothing_and_goes_on_by_itself() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = FullDisk::default();
-        let spool = opened(&disk, dir.path(), 1 << 30);
-        append(&spool, 0, 10);
-        assert!(pumped(&spool, 10, 5_000));
-        disk.0.store(true, SeqCst);
-        append(&spool, 10, 20);
-        assert!(!pumped(&spool, 20, 400), "it isn't safe");
-        assert!(spool.health().full && spool.is_busy());
-        // ClickHouse may come back first: then it is stored from memory.
-        let on_disk = round(&spool);
-        assert_eq!(on_disk.batches[0].rows, 10);
-        spool.done(&on_disk);
-        let in_memory = round(&spool);
-        assert_eq!(*in_memory.batches[0], batch("a", 10, 20, 100));
-        spool.done(&in_memory);
-        assert!(pumped(&spool, 20, 400) && spool.is_empty());
-        append(&spool, 20, 25);
-        append(&spool, 25, 30);
-        let in_memory = round(&spool);
-        disk.0.store(false, SeqCst);
-        assert!(pumped(&spool, 30, 5_000));
-        append(&spool, 30, 40);
-        spool.done(&in_memory); // what became durable meanwhile is stored once more, what came after it isn't forgotten
-        assert!(pumped(&spool, 40, 5_000));
-        let on_disk = round(&spool);
-        assert_eq!(*on_disk.batches[0], batch("a", 20, 40, 100));
-        spool.done(&on_disk);
-        assert_eq!((spool.health().full, spool.health().rows), (false, 0));
-    }
-
-    #[test]
-    fn beyond_its_bound_it_takes_no_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let spool = opened(&FullDisk::default(), dir.path(), 700);
-        append(&spool, 0, 100); // one is always taken
-        append(&spool, 100, 200);
-        assert!(pumped(&spool, 100, 5_000) && !pumped(&spool, 200, 300));
-        assert!(spool.health().full);
-        spool.done(&round(&spool));
-        assert!(pumped(&spool, 200, 5_000) && !spool.health().full);
-    }
 }
