@@ -91,7 +91,7 @@ struct State {
     dirty: Vec<Key>,
     /// Per time frame: open bars that changed since open bars were last published.
     dirty_open: [Vec<Key>; Timeframe::ALL.len()],
-    /// The quantum before this one.
+    /// The quantum before this one that had clock records.
     published_at: KnownAt,
     forgotten_to: i64,
 }
@@ -187,7 +187,7 @@ impl State {
         }
         self.watermarks.advance(clocks);
         self.close();
-        self.publish(known_at, clocks.contains(&Clock::Flush), changes);
+        self.publish(known_at, clocks, changes);
         self.forget();
     }
 
@@ -361,11 +361,12 @@ impl State {
         self.dirty.push((at, frame, open_ts));
     }
 
-    fn publish(&mut self, known_at: KnownAt, flush: bool, changes: &mut Vec<(Output, isize)>) {
-        let before = std::mem::replace(&mut self.published_at, known_at);
+    fn publish(&mut self, known_at: KnownAt, clocks: &[Clock], changes: &mut Vec<(Output, isize)>) {
+        // Every worker sees every clock record, and only some of them a quantum of rows alone.
+        let before = if clocks.is_empty() { known_at } else { std::mem::replace(&mut self.published_at, known_at) };
         let open_too = Timeframe::ALL.map(|timeframe| {
             let every = self.open_bars_every_ms * sixtieths(timeframe);
-            flush || known_at / every > before / every
+            clocks.contains(&Clock::Flush) || known_at / every > before / every
         });
         for (waiting, _) in self.dirty_open.iter_mut().zip(open_too).filter(|(_, open_too)| *open_too) {
             self.dirty.append(waiting);

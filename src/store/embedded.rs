@@ -19,8 +19,10 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 pub const ENGINE_CHILD: &str = "engine-child";
 /// Names the library, for the child and for people.
 pub const LIBRARY_ENV: &str = "REGIMEFLOW_CHDB";
-/// The engine writes its port here once it listens.
-pub(crate) const PORT_FILE: &str = "engine.port";
+/// Where the engine of this pid writes its port once it listens. A name of its own: that of a parent which was killed may still be starting.
+pub(crate) fn port_file(dir: &Path, pid: u32) -> PathBuf {
+    dir.join(format!("engine.{pid}.port"))
+}
 
 const CONFIG_FILE: &str = "engine.xml";
 const USERS_FILE: &str = "engine-users.xml";
@@ -82,7 +84,7 @@ fn lock(path: &Path) -> Result<File, String> {
 fn arguments(dir: &Path, port: u16) -> Vec<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let option = |name: &str, path: &Path| [name.as_bytes(), path.as_os_str().as_bytes()].concat();
-    let quoted: Vec<u8> = dir.join(PORT_FILE).as_os_str().as_bytes().iter().fold(Vec::new(), |mut text, &byte| {
+    let quoted: Vec<u8> = port_file(dir, std::process::id()).as_os_str().as_bytes().iter().fold(Vec::new(), |mut text, &byte| {
         if matches!(byte, b'\\' | b'\'') {
             text.push(b'\\');
         }

@@ -21,7 +21,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::StoreError;
-use super::embedded::{ENGINE_CHILD, LIBRARY_ENV, PORT_FILE};
+use super::embedded::{ENGINE_CHILD, LIBRARY_ENV, port_file};
 use super::supervisor::Supervisor;
 
 const START_MAX: Duration = Duration::from_secs(90);
@@ -182,7 +182,7 @@ async fn start(dir: PathBuf, lock: File) -> Result<Engine, StoreError> {
 
 /// Starts the engine's process on a port (0: any that is free) and waits until it listens.
 pub(super) async fn launch(dir: &Path, port: u16) -> Result<(Child, u16), StoreError> {
-    let _ = std::fs::remove_file(dir.join(PORT_FILE)); // of the one before
+    remove_port_files(dir);
     let library = tokio::task::spawn_blocking(super::install::library).await;
     let library = library.map_err(|e| StoreError::EngineMissing(e.to_string()))??;
     let failed = |what: String| StoreError::Engine { dir: dir.to_owned(), what };
@@ -211,6 +211,16 @@ pub(super) async fn launch(dir: &Path, port: u16) -> Result<(Child, u16), StoreE
     Ok((child, port))
 }
 
+/// Those of engines that have ended.
+fn remove_port_files(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_one = entry.file_name().to_str().is_some_and(|name| name.starts_with("engine.") && name.ends_with(".port"));
+        if is_one {
+            let _ = std::fs::remove_file(entry.path()); // nobody reads it
+        }
+    }
+}
+
 /// Says in `engine.json` where the engine listens.
 pub(super) fn publish(dir: &Path, port: u16, child: &Child) -> Result<(), StoreError> {
     let published = Published { port, engine_pid: child.id().unwrap_or(0) };
@@ -223,8 +233,9 @@ pub(super) fn publish(dir: &Path, port: u16, child: &Child) -> Result<(), StoreE
 
 async fn listening(dir: &Path, child: &mut Child) -> Result<u16, StoreError> {
     let deadline = Instant::now() + START_MAX;
+    let path = port_file(dir, child.id().unwrap_or(0));
     loop {
-        let published = std::fs::read_to_string(dir.join(PORT_FILE)).ok();
+        let published = std::fs::read_to_string(&path).ok();
         if let Some(port) = published.filter(|text| text.ends_with('\n')).and_then(|text| text.trim().parse().ok()) {
             return Ok(port);
         }

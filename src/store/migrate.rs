@@ -140,15 +140,18 @@ pub async fn apply(client: &clickhouse::Client, database: &str) -> Result<Vec<Mi
             let first = statement.lines().next().unwrap_or_default().to_owned();
             execute(client, format!("{first} (migration {:04}_{})", migration.version, migration.name), &statement).await?;
         }
+    }
+    if !todo.is_empty() {
+        make_views(client, database).await?;
+    }
+    // Last: who is killed before begins again, and the views are made of whatever the tables have come to.
+    for migration in &todo {
         let row = Applied { version: migration.version, name: migration.name.into(), checksum: migration.checksum() };
         let what = || "recording a migration".to_owned();
         let mut insert = client.insert::<Applied>("schema_migrations").await.map_err(|e| StoreError::of(what(), &e))?;
         insert.write(&row).await.map_err(|e| StoreError::of(what(), &e))?;
         insert.end().await.map_err(|e| StoreError::of(what(), &e))?;
         tracing::info!(version = migration.version, name = migration.name, "migration applied");
-    }
-    if !todo.is_empty() {
-        make_views(client, database).await?;
     }
     Ok(todo)
 }

@@ -122,6 +122,11 @@ impl Instruments {
         if let Some(known) = self.get(id) {
             return (known.venue == venue && known.symbol == symbol).then_some(id);
         }
+        if venue != Venue::Any {
+            // What speaks of it on all venues together has its name too, whoever asks for it: a view that was restored doesn't ask again.
+            let base = symbol.split('-').next().unwrap_or(symbol);
+            let _ = (self.across(symbol), self.across(base)); // a hash that is another's is refused to those who ask
+        }
         let mut by_id = self.by_id.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = by_id.entry(id).or_insert_with(|| Arc::new(Instrument { venue, symbol: symbol.to_owned() }));
         (known.venue == venue && known.symbol == symbol).then_some(id)
