@@ -47,7 +47,8 @@ fn check_journal(market: &Market, arrivals: &[Arrival], cut: &Index, workers: us
     let cut = place(&whole, cut);
     let (unbroken, _, journal) = run_journaled(&config(), &market.instruments, whole.clone(), plan);
     let plan = Plan { workers, spread: true, ..plan };
-    let (broken, _) = run(&config(), &known_again(market), resumed(&whole, &journal, 0, cut, plan), plan);
+    let rest = resumed(&feed(&market.instruments, arrivals, plan), &journal, 0, cut, plan);
+    let (broken, _) = run(&config(), &known_again(market), rest, plan);
     broken.assert_equals(&unbroken, &format!("restarted at {cut} with {workers} workers"));
 }
 
@@ -63,7 +64,7 @@ fn check_snapshot(market: &Market, arrivals: &[Arrival], [at, cut]: [&Index; 2],
     let (saving, _, _, states) = run_from(&config(), &market.instruments, whole.clone(), before, States::new());
     saving.assert_equals(&unbroken, "saving is no news");
     assert!(states.len() > 15 && states.values().all(|parts| parts.len() == workers[0]), "every operator on every worker");
-    let rest = resumed(&whole, &journal, at, cut, after);
+    let rest = resumed(&feed(&market.instruments, arrivals, after), &journal, at, cut, after);
     let (broken, _, _, _) = run_from(&config(), &known_again(market), rest, after, states);
     broken.assert_equals(&unbroken.after(at), &format!("saved at {at}, restarted at {cut}, workers {workers:?}"));
 }
