@@ -21,13 +21,14 @@ use dataflows::model::Instruments;
 use crate::accounts::Accounts;
 use crate::clock;
 use crate::config::{Config, integer};
+use crate::crash;
 use crate::engine::{self, Engine, Input, Running};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
 use crate::notify::{self, Charts, Plan, Reload};
-use crate::crash;
 use crate::recovery::{self, Entered, Past, Recorder, Restored, Snapshotter, Stored};
 use crate::rules::{AlertsView, Rules};
+use crate::status::{self, Status};
 use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
 use crate::store::{Quantum, SpoolHealth, Store, Writer, WriterOptions};
 
@@ -79,6 +80,9 @@ pub struct Pipeline {
     rules: Sender<Rules>,
     edge: Sender<EdgeRow>,
     writer: Option<Writer>,
+    /// How it is doing; only a live one tells.
+    pub status: Arc<Status>,
+    journal: Option<Arc<journal::GroupSync>>,
 }
 
 /// What the keeper saw.
@@ -164,12 +168,16 @@ impl Pipeline {
                     alerts.load(&opened.alerts).context("going on from a snapshot of the view `alerts`")?;
                 }
                 let stored = stored(writer.as_ref());
-                Some(Snapshots { due: Instant::now() + settings.snapshot_every, every: settings.snapshot_every, thread: opened.snapshotter(settings, stored)? })
+                Some(Snapshots {
+                    due: Instant::now() + settings.snapshot_every,
+                    every: settings.snapshot_every,
+                    thread: opened.snapshotter(settings, stored)?,
+                })
             }
             _ => None,
         };
         let (past, recorder) = Recorder::of(opened, collector, from_edge, new_rules);
-        let quanta = Arc::new(AtomicU64::new(0));
+        let (quanta, status, journal) = (Arc::new(AtomicU64::new(0)), Arc::new(Status::default()), recorder.journal());
         let keeper = Keeper {
             alerts,
             snapshots: snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.thread)),
@@ -179,10 +187,11 @@ impl Pipeline {
             writer: writer.clone(),
             watch,
             kept: Kept::default(),
+            status: Arc::clone(&status),
         };
         let keep = move || keeper.work(recorder);
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(keep).context("starting the keeper's thread")?;
-        Ok(Self { input, running, pace, past, snapshots, keeper, desk, outbox, quanta, rules, edge, writer })
+        Ok(Self { input, running, pace, past, snapshots, keeper, desk, outbox, quanta, rules, edge, writer, status, journal })
     }
 
     /// Goes on where the last run was, if a journal is kept: to be called before the first frame. Blocks until all of it is on the way.
@@ -190,11 +199,19 @@ impl Pipeline {
     /// # Errors
     /// If the journal can't be read.
     pub fn restore(&mut self, progress: impl FnMut(u64)) -> anyhow::Result<Restored> {
-        let Some(past) = self.past.take() else { return Ok(Restored::default()) };
+        let Some(past) = self.past.take() else {
+            if self.pace == Pace::Live {
+                self.status.go_live();
+            }
+            return Ok(Restored::default());
+        };
         let restored = past.restore(&mut self.input, &self.running.instruments, progress)?;
         let known_at = restored.known_at.unwrap_or(0);
         let goes_on = match self.pace {
-            Pace::Live => self.input.go_live(known_at, restored.heard.iter().copied()),
+            Pace::Live => {
+                self.status.go_live();
+                self.input.go_live(known_at, restored.heard.iter().copied())
+            }
             Pace::Replay => self.input.go_on_behind(known_at),
         };
         anyhow::ensure!(goes_on, "the workers stopped before everything was restored");
@@ -223,6 +240,18 @@ impl Pipeline {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.keeper.is_finished()
+    }
+
+    /// Whom the status task asks.
+    #[must_use]
+    pub fn sources(&self) -> status::Sources {
+        status::Sources {
+            status: Arc::clone(&self.status),
+            journal: self.journal.clone(),
+            snapshots: self.snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.thread)),
+            writer: self.writer.clone(),
+            desk: self.desk.as_ref().map(Arc::downgrade),
+        }
     }
 
     /// What became of frames so far.
@@ -260,11 +289,30 @@ impl Pipeline {
     }
 
     async fn end(self, closes: bool) -> anyhow::Result<Summary> {
-        let Self { input, running, pace: _, past: _, snapshots: _, keeper, desk, outbox, quanta: _, rules, edge, writer } = self;
+        let Self {
+            input,
+            running,
+            pace: _,
+            past: _,
+            snapshots: _,
+            keeper,
+            desk,
+            outbox,
+            quanta: _,
+            rules,
+            edge,
+            writer,
+            status: _,
+            journal: _,
+        } = self;
         drop(rules);
         writer.iter().for_each(|writer| writer.close_within(SETTLE_MAX));
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
-        if closes { input.finish() } else { input.stop() }
+        if closes {
+            input.finish()
+        } else {
+            input.stop()
+        }
         let (kept, worked) = tokio::task::spawn_blocking(move || (keeper.join(), running.join())).await?;
         worked?;
         let (kept, rest) = match kept {
@@ -307,6 +355,7 @@ struct Keeper {
     writer: Option<Writer>,
     watch: Option<Watch>,
     kept: Kept,
+    status: Arc<Status>,
 }
 
 impl Keeper {
@@ -344,10 +393,12 @@ impl Keeper {
         }
         crash::point("keeper: told");
         self.quanta.fetch_add(1, Ordering::Relaxed);
+        let (known_at, rows) = (quantum.known_at, size(&quantum));
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }
         crash::point("keeper: handed to the store");
+        self.status.kept(known_at, rows);
         if let (Some(snapshots), Some(mut cut)) = (&self.snapshots, cut) {
             cut.set_alerts(self.alerts.save()?);
             snapshots.take(*cut);
@@ -369,6 +420,12 @@ impl Keeper {
             *self.kept.rows.entry(view).or_default() += net as i64;
         }
     }
+}
+
+/// Rows of a quantum.
+fn size(quantum: &Quantum) -> u64 {
+    let changes: usize = quantum.changes.iter().map(|changes| changes.size().1).sum();
+    (changes + quantum.edge.len()) as u64
 }
 
 /// The engine's settings out of the configuration's.

@@ -20,6 +20,7 @@ pub mod notify;
 pub mod recovery;
 pub mod rules;
 pub mod simulate;
+pub mod status;
 pub mod store;
 pub mod telemetry;
 pub mod training;

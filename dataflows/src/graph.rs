@@ -28,9 +28,9 @@ use timely::dataflow::operators::vec::Broadcast;
 
 use crate::config::Config;
 use crate::hot::{Counters, base};
+use crate::keeping::Keeping;
 use crate::model::{BaseRow, Clock, Instruments, LateEvent, Tick};
 use crate::models::Release;
-use crate::keeping::Keeping;
 use crate::operators::{Clocks, KnownAt, per_quantum};
 use crate::{
     bars, cascades, correlations, features, funding, funding_spreads, kline_checks, lead_lag, liquidations, market_cascades,
@@ -145,10 +145,7 @@ pub fn build<'scope>(
 
 /// Numbers the late events of each (venue, stream) and quantum. A venue's meet on one worker and are sorted, so that numbers
 /// depend neither on the number of workers nor on the order inside the quantum.
-fn late_events<'scope>(
-    late: StreamVec<'scope, KnownAt, LateEvent>,
-    clocks: Clocks<'scope>,
-) -> View<'scope, LateEvent> {
+fn late_events<'scope>(late: StreamVec<'scope, KnownAt, LateEvent>, clocks: Clocks<'scope>) -> View<'scope, LateEvent> {
     let by_venue = late.exchange(|event| event.venue as u64);
     per_quantum(by_venue, clocks, "late_events", (), |(), _, mut events, _, changes| {
         events.sort_unstable_by_key(|event| (event.venue, event.stream, event.ts, event.instrument, event.applied));

@@ -18,11 +18,11 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::config::Config;
 use crate::fixed::Price;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Aggregate, BaseRow, Clock, Funding, FundingKind, InstrumentId, Instruments, Kline, LastPrice, LateEvent, LateStream,
     Liquidation, MINUTE_MS, Partial, PrintOrder, SECOND_MS, Seen, Tick, Trade, TradeId, TradeKind, Venue,
 };
-use crate::keeping::{Kept, Load, Save};
 use crate::operators::{Clocks, KnownAt, NEVER, Watermarks};
 use crate::prints::{SeenNames, SeenPrints};
 

@@ -17,6 +17,7 @@ pub mod replay;
 mod report;
 pub mod run;
 pub mod simulate;
+pub mod status;
 pub mod store_args;
 mod time;
 
@@ -88,6 +89,8 @@ enum Command {
     Config(config::Command),
     /// Whether this machine can keep what it is asked to keep: disks measured where things lie, the engine, limits.
     Doctor(doctor::DoctorArgs),
+    /// How a live run is doing: lag, journal, store, memory.
+    Status(status::StatusArgs),
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.
@@ -116,6 +119,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args).await,
         Command::Config(args) => args.run(),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "regimeflow", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

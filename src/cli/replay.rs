@@ -93,9 +93,9 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let models = args.models.as_deref().map(model_dir::load).transpose()?;
     let mut pipeline =
         Pipeline::start(&config, Pace::Replay, store.as_ref(), Extras { alerts: !args.no_alerts, watch: None, models, journal })?;
-    tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
+    let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     let bar = report::progress(reader.compressed_bytes_total(), "{bar:40} {percent} % {msg} {eta}");
-    let mut pacer = Pacer::new(args.speed);
+    let mut pacer = Pacer::new(args.speed, restored.known_at);
     let mut batch = FrameBatch::default();
     // What was read before a file failed is kept; the failure is told at the end.
     let read = loop {
@@ -136,19 +136,24 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Holds frames back to the time at which they would come.
+/// Holds frames back to the time at which they would come. What an earlier run has taken is not waited for again.
 struct Pacer {
     speed: Speed,
+    taken_to_ns: i64,
     start: Option<(i64, Instant)>,
 }
 
 impl Pacer {
-    fn new(speed: Speed) -> Self {
-        Self { speed, start: None }
+    fn new(speed: Speed, taken_to_ms: Option<u64>) -> Self {
+        let taken_to_ns = taken_to_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000_000)).unwrap_or(i64::MIN);
+        Self { speed, taken_to_ns, start: None }
     }
 
     async fn wait(&mut self, batch: &FrameBatch) {
         let (Speed::Times(times), Some(first)) = (self.speed, batch.frames.first()) else { return };
+        if first.recv_ns < self.taken_to_ns {
+            return;
+        }
         let (start_ns, start) = *self.start.get_or_insert((first.recv_ns, Instant::now()));
         let due = Duration::from_nanos(u64::try_from(first.recv_ns - start_ns).unwrap_or_default()).div_f64(times);
         tokio::time::sleep_until((start + due).into()).await;

@@ -22,6 +22,7 @@ use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
 use crate::model_dir::{self, Listing};
 use crate::notify::{self, Reload};
+use crate::status::{Status, Teller};
 use crate::store::Store;
 use crate::store::edge::EdgeRow;
 use crate::training::live::{LiveModels, listing_if_any};
@@ -78,7 +79,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let models = args.models.as_deref().zip(listing.as_ref());
     let models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
     let journal = config.journal(args.skip_corrupt);
-    let keeps_journal = journal.is_some();
+    let journal_dir = journal.as_ref().map(|journal| journal.dir.clone());
     let extras = Extras { alerts: true, watch: None, models, journal };
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
     let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
@@ -96,6 +97,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));
 
+    let keeps_journal = journal_dir.is_some();
+    let teller = Teller::start(pipeline.sources(), journal_dir, config.alerts.lag_s * 1_000);
     notify::heartbeat(&config, Arc::clone(&pipeline.quanta), shutdown.clone())?;
     let (changed, reloads) = mpsc::channel(RELOADS_MAX);
     let watcher = tokio::spawn(notify::watch(Some(args.config.clone()), config.clone(), shutdown.clone(), changed));
@@ -112,6 +115,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     while let Some(ended) = running.join_next().await {
         failed.extend(ended?.err());
     }
+    teller.finish().await;
     // With a journal the next run goes on from here, so nothing is closed that isn't over.
     let summary = if keeps_journal && !is_over { pipeline.stop().await? } else { pipeline.finish().await? };
     if let Some(store) = store {
@@ -199,7 +203,7 @@ struct Live {
 impl Live {
     /// Until every feed has ended. The engine's channels block, so the work is done where blocking is allowed.
     async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> Self {
-        let edge = self.pipeline.edge();
+        let (edge, status) = (self.pipeline.edge(), Arc::clone(&self.pipeline.status));
         let mut beat = tokio::time::interval(self.quantum);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -210,7 +214,7 @@ impl Live {
                         if matches!(output, FeedOutput::Frames(_)) {
                             heard = Instant::now();
                         }
-                        tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames))
+                        tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames, &status))
                     }
                     None => return self,
                 },
@@ -237,12 +241,15 @@ impl Live {
 }
 
 /// False: the workers are gone.
-fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &mut u64) -> bool {
+fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &mut u64, status: &Status) -> bool {
     log(&output);
     match output {
         FeedOutput::Frames(batch) => {
             *frames += (batch.frames.len() + batch.defects.len()) as u64;
-            return input.push(batch);
+            let received = batch.frames.first().map(|frame| frame.recv_ns);
+            let goes_on = input.push(batch); // waits while the engine is full
+            received.iter().for_each(|recv_ns| status.taken(*recv_ns));
+            return goes_on;
         }
         FeedOutput::Gap(gap) => {
             let _ = edge.send(EdgeRow::Gap(gap)); // the keeper is gone only when the run is being torn down

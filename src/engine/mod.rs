@@ -137,7 +137,9 @@ pub fn start(
     for _ in 0..workers {
         match is_ready.recv_timeout(READY_MAX) {
             Ok(None) => {}
-            Ok(Some(failed)) => anyhow::bail!("going on from a snapshot: {failed}; move the journal's directory away to begin anew"),
+            Ok(Some(failed)) => {
+                anyhow::bail!("going on from a snapshot: {failed}; move the journal's directory away to begin anew")
+            }
             Err(_) => break, // a worker died on the way; joining tells why
         }
     }
@@ -176,19 +178,15 @@ fn run(
         });
         let keeping = Keeping::new(index, worker.peers(), keep, Arc::clone(&states));
         worker.dataflow::<u64, _, _>(|scope| {
-            let parser = source::Parsing {
-                parsers: parsers.clone(),
-                accounts: accounts.clone(),
-                out: out.clone(),
-                quantum,
-                ahead_ms_max,
-            };
+            let parser =
+                source::Parsing { parsers: parsers.clone(), accounts: accounts.clone(), out: out.clone(), quantum, ahead_ms_max };
             let mut inputs = source::source(scope, input, &wakers, parser, keeps_journal, keeping.clone());
             if keeps_journal {
                 let sender = out.clone();
                 inputs.clocks = inputs.clocks.inspect_container(move |event| {
                     if let Ok((known_at, clocks)) = event {
-                        let lasting = clocks.iter().copied().filter(|clock| !matches!(clock, Clock::Flush | Clock::Save)).collect();
+                        let lasting =
+                            clocks.iter().copied().filter(|clock| !matches!(clock, Clock::Flush | Clock::Save)).collect();
                         let _ = sender.send(Output::Clocks(*known_at, lasting)); // as below
                     }
                 });

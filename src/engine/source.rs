@@ -4,15 +4,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use dataflows::model::{BaseRow, Clock, FundingKind, MINUTE_MS, Tick, Venue};
 use dataflows::graph::Inputs;
 use dataflows::keeping::Keeping;
+use dataflows::model::{BaseRow, Clock, FundingKind, MINUTE_MS, Tick, Venue};
 use dataflows::models::Release;
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Scope;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::Scope;
 use timely::scheduling::SyncActivator;
 
 use super::Output;

@@ -210,7 +210,10 @@ pub fn run_from(
 ) -> (History, Arc<Counters>, Journal, States) {
     let mut journal = Journal::new();
     for (&known_at, batches) in &feed {
-        let clocks = batches.iter().flat_map(|batch| batch.clocks.iter().copied()).filter(|clock| !matches!(clock, Clock::Flush | Clock::Save));
+        let clocks = batches
+            .iter()
+            .flat_map(|batch| batch.clocks.iter().copied())
+            .filter(|clock| !matches!(clock, Clock::Flush | Clock::Save));
         journal.entry(known_at).or_default().1.extend(clocks);
     }
     let counters = Arc::new(Counters::default());
