@@ -131,6 +131,11 @@ impl Recorder {
         }
     }
 
+    /// As [`Collector::take_in`].
+    pub fn take_in(&mut self) {
+        self.collector.take_in();
+    }
+
     /// What the edge said after the last quantum.
     #[must_use]
     pub fn rest(&self) -> Vec<EdgeRow> {
