@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod bench;
+pub mod cluster_args;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -149,10 +150,24 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
         journal::Error::Damaged { .. } | journal::Error::Missing { .. } | journal::Error::Version { .. } => EX_DATA,
         journal::Error::Asked(_) => EX_UNAVAILABLE,
     });
+    let cluster = cluster_exit_code(error);
     let shelf = error.downcast_ref::<crate::model_dir::shelf::ShelfError>();
     let config = error.downcast_ref::<crate::config::ConfigErrors>().map(|_| EX_CONFIG);
     let shelf = shelf.map(|error| if error.is_retryable() { EX_TRY_AGAIN } else { EX_IO });
-    ExitCode::from(failure.or(config).or(store).or(journal).or(shelf).or(frames).unwrap_or(1))
+    ExitCode::from(failure.or(cluster).or(config).or(store).or(journal).or(shelf).or(frames).unwrap_or(1))
+}
+
+fn cluster_exit_code(error: &anyhow::Error) -> Option<u8> {
+    use crate::cluster::{HostsError, JoinError, PeerLost};
+    let hosts = error.downcast_ref::<HostsError>().map(|error| match error {
+        HostsError::NoSuchProcess { .. } => EX_USAGE,
+        HostsError::Read { .. } | HostsError::Line { .. } | HostsError::Count { .. } => EX_CONFIG,
+    });
+    let joining = error.downcast_ref::<JoinError>().map(|error| match error {
+        JoinError::Differs { .. } | JoinError::Twice { .. } => EX_CONFIG,
+        JoinError::Listen { .. } | JoinError::Missing { .. } | JoinError::Socket { .. } => EX_UNAVAILABLE,
+    });
+    hosts.or(joining).or(error.downcast_ref::<PeerLost>().map(|_| EX_UNAVAILABLE))
 }
 
 /// Reads a configuration, or takes the defaults; warnings go to stderr.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::cluster_args::{ClusterArgs, join, open_store, refuse_journal};
 use super::{EX_UNAVAILABLE, Failure, names, print, print_json, read_config, report, store_location};
 use crate::app::{Extras, Pace, Pipeline};
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
-use crate::model_dir;
-use crate::store::{Mode, Store};
+use crate::model_dir::{self, Models};
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
@@ -43,6 +43,8 @@ pub struct ReplayArgs {
     /// Pass over damaged records of the journal (they are lost, and told of).
     #[arg(long)]
     skip_corrupt: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Call no webhook, whatever the configuration says.
     #[arg(long)]
     no_alerts: bool,
@@ -86,13 +88,20 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         Speed::Times(_) => BatchLimits { frames: 64, ..BatchLimits::default() },
     };
     let mut reader = FrameLogReader::open(&args.frames, limits)?;
-    let store = if has_store { Some(Store::open(&config.store, Mode::Write("replay")).await?) } else { None };
+    let cluster = args.cluster.cluster()?;
+    refuse_journal(cluster.as_ref(), args.journal.is_some())?;
+    let (has_models, alerts) = (args.models.is_some(), !args.no_alerts);
+    let join = |cluster| join(cluster, &mut config, Pace::Replay, has_models, alerts);
+    let joined = cluster.as_ref().map(join).transpose()?;
+    let store = if has_store { Some(open_store(&config, "replay", cluster.as_ref(), Pace::Replay).await?) } else { None };
 
     let started = Instant::now();
     let journal = args.journal.clone().map(|dir| config.journal_in(dir, args.skip_corrupt));
-    let models = args.models.as_deref().map(model_dir::load).transpose()?;
-    let mut pipeline =
-        Pipeline::start(&config, Pace::Replay, store.as_ref(), Extras { alerts: !args.no_alerts, watch: None, models, journal })?;
+    let is_first = cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
+    let load = |dir| if is_first { model_dir::load(dir) } else { Ok(Models::default()) };
+    let models = args.models.as_deref().map(load).transpose()?;
+    let extras = Extras { alerts, watch: None, models, journal, joined };
+    let mut pipeline = Pipeline::start(&config, Pace::Replay, store.as_ref(), extras)?;
     let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     let bar = report::progress(reader.compressed_bytes_total(), "{bar:40} {percent} % {msg} {eta}");
     let mut pacer = Pacer::new(args.speed, restored.known_at);

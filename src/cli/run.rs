@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_args::{ClusterArgs, join, open_store, refuse_journal};
 use super::{EX_CONFIG, EX_UNAVAILABLE, Failure, print, print_json, read_config, report, store_location};
 use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::clock;
+use crate::cluster::Cluster;
 use crate::config::{Config, Feed};
 use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
@@ -55,6 +57,8 @@ pub struct RunArgs {
     /// End by itself once no frame has come for so many seconds (for recorded frames that end).
     #[arg(long, value_name = "SECONDS")]
     until_idle_secs: Option<u64>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Pass over damaged records of the journal (they are lost, and told of).
     #[arg(long)]
     skip_corrupt: bool,
@@ -71,22 +75,37 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut config = read_config(Some(&args.config))?;
     let has_store = store_location(&mut config, args.store.as_deref());
     config.engine.workers = args.workers.unwrap_or(config.engine.workers);
-    let feeds = configured_feeds(&config, &args.config)?;
-    let store = if has_store { Some(Store::open_even_if_away(&config.store, "run").await?) } else { None };
+    let mut feeds = configured_feeds(&config, &args.config)?;
+    let cluster = args.cluster.cluster()?;
+    refuse_journal(cluster.as_ref(), config.journal(args.skip_corrupt).is_some())?;
+    let join = |cluster| join(cluster, &mut config, Pace::Live, args.models.is_some(), true);
+    let joined = cluster.as_ref().map(join).transpose()?;
+    let store = if has_store { Some(open_store(&config, "run", cluster.as_ref(), Pace::Live).await?) } else { None };
     let started = Instant::now();
-    let listing = args.models.as_deref().map(|dir| listing(dir, &config)).transpose()?;
+    let is_first = cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
+    if let Some(cluster) = &cluster {
+        feeds = share(feeds, cluster);
+    }
+    if !is_first {
+        config.training.enabled = false; // models are the first process's
+    }
+    let own_models = args.models.as_deref().filter(|_| is_first);
+    let listing = own_models.map(|dir| listing(dir, &config)).transpose()?;
     let refits = refits(&args, &config, store.as_ref(), listing.as_ref())?;
-    let models = args.models.as_deref().zip(listing.as_ref());
-    let models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
+    let models = own_models.zip(listing.as_ref());
+    let mut models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
+    if args.models.is_some() {
+        models.get_or_insert_default();
+    }
     let journal = config.journal(args.skip_corrupt);
     let journal_dir = journal.as_ref().map(|journal| journal.dir.clone());
-    let extras = Extras { alerts: true, watch: None, models, journal };
+    let extras = Extras { alerts: true, watch: None, models, journal, joined };
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
     let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     // What came since was not heard, and is asked for like any gap.
     let since_ms = restored.known_at.and_then(|known_at| i64::try_from(known_at).ok());
     let bounds = config.training.promote.then(|| config.training.bounds());
-    let of_dir = args.models.clone().zip(listing);
+    let of_dir = own_models.map(Path::to_owned).zip(listing);
     let models = of_dir.map(|(dir, listing)| LiveModels::new(dir, listing, refits, bounds, pipeline.edge()));
     let shutdown = CancellationToken::new();
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
@@ -94,12 +113,23 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     for (venue, feed) in feeds {
         running.spawn(run_feed(venue, feed, since_ms, outputs.clone(), shutdown.clone()));
     }
+    if running.is_empty() {
+        // Of several processes one that has no symbol works for the others until it is told to stop.
+        let (outputs, stopped) = (outputs.clone(), shutdown.clone());
+        running.spawn(async move {
+            stopped.cancelled().await;
+            drop(outputs);
+            Ok(())
+        });
+    }
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));
 
     let keeps_journal = journal_dir.is_some();
     let teller = Teller::start(pipeline.sources(), journal_dir, config.alerts.lag_s * 1_000);
-    notify::heartbeat(&config, Arc::clone(&pipeline.quanta), shutdown.clone())?;
+    if is_first {
+        notify::heartbeat(&config, Arc::clone(&pipeline.quanta), shutdown.clone())?;
+    }
     let (changed, reloads) = mpsc::channel(RELOADS_MAX);
     let watcher = tokio::spawn(notify::watch(Some(args.config.clone()), config.clone(), shutdown.clone(), changed));
     let quantum = Duration::from_millis(settings(&config, Pace::Live).quantum_ms);
@@ -159,6 +189,17 @@ pub(super) fn configured_feeds(config: &Config, path: &Path) -> Result<Vec<(Venu
         return Err(Failure { code: EX_CONFIG, message });
     }
     Ok(feeds)
+}
+
+/// The symbols that this process listens to: those of all venues, dealt like cards.
+fn share(feeds: Vec<(Venue, Feed)>, cluster: &Cluster) -> Vec<(Venue, Feed)> {
+    let all = feeds.iter().flat_map(|(venue, feed)| feed.symbols.iter().map(|symbol| (*venue, symbol.clone())));
+    let own = cluster.share(all);
+    let share = |(venue, feed): (Venue, Feed)| {
+        let symbols: Vec<_> = own.iter().filter(|(of, _)| *of == venue).map(|(_, symbol)| symbol.clone()).collect();
+        (!symbols.is_empty()).then_some((venue, Feed { symbols, ..feed }))
+    };
+    feeds.into_iter().filter_map(share).collect()
 }
 
 fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> anyhow::Result<()> {
@@ -233,7 +274,7 @@ impl Live {
             };
             let is_idle = self.frames > 0 && self.until_idle.is_some_and(|limit| heard.elapsed() > limit);
             self.is_over |= is_idle;
-            if !goes_on || self.pipeline.has_failed() || is_idle {
+            if !goes_on || self.pipeline.has_failed() || self.pipeline.a_process_ends() || is_idle {
                 self.shutdown.cancel(); // the feeds end, and with them this loop; finishing says what failed
             }
         }

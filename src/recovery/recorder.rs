@@ -137,6 +137,11 @@ impl Recorder {
         self.writing.as_ref().map(|writing| Arc::clone(&writing.sync))
     }
 
+    /// As [`Collector::take_in`].
+    pub fn take_in(&mut self) {
+        self.collector.take_in();
+    }
+
     /// What the edge said after the last quantum.
     #[must_use]
     pub fn rest(&self) -> Vec<EdgeRow> {

@@ -240,7 +240,7 @@ pub fn run_from(
             let all_saved = Arc::clone(&all_saved);
             let keep = move |SavedState { view, bytes, .. }| all_saved.lock().unwrap().entry(view).or_default().push(bytes);
             let keeping = Keeping::new(index, peers, Arc::new(keep), Arc::clone(&past));
-            let inputs = graph::Inputs { ticks, clocks, releases, restored, keeping: keeping.clone() };
+            let inputs = graph::Inputs { ticks, clocks, releases, restored, keeping: keeping.clone(), processes: None };
             let (views, journal) = graph::build(inputs, &config, &instruments, &all_counters);
             assert_eq!(keeping.failed(), None);
             all_collected.listen(views);
