@@ -3,7 +3,7 @@
 BIN := target/ci/regimeflow
 CARGO ?= cargo
 
-.PHONY: demo test explore build engine bench clean
+.PHONY: demo test explore build engine bench soak clean
 
 # A simulated market through the whole pipeline, with what was found at the end.
 demo: build
@@ -38,6 +38,13 @@ bench: build engine
 	$(BIN) bench store
 	$(BIN) bench hmm
 	$(CARGO) bench --locked --profile ci --bench parse
+
+# Random faults for MINUTES, and a verdict: a replay that is killed again and again, a live run against a venue that goes wrong. SEED=n takes the same
+# faults again; MODE is both, exact, live, or burst (fifty times the usual for a minute).
+MINUTES ?= 30
+MODE ?= both
+soak: build engine
+	$(CARGO) run --locked --profile ci --example soak -- --minutes $(MINUTES) --mode $(MODE) $(if $(SEED),--seed $(SEED))
 
 clean:
 	$(CARGO) clean

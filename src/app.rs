@@ -20,14 +20,16 @@ use dataflows::model::Instruments;
 
 use crate::accounts::Accounts;
 use crate::clock;
+use crate::cluster::{Joined, Lost};
 use crate::config::{Config, integer};
-use crate::engine::{self, Engine, Input, Running};
+use crate::crash;
+use crate::engine::{self, Answering, Asking, Engine, Input, Running, Teller};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
 use crate::notify::{self, Charts, Plan, Reload};
-use crate::crash;
 use crate::recovery::{self, Entered, Past, Recorder, Restored, Snapshotter, Stored};
 use crate::rules::{AlertsView, Rules};
+use crate::status::{self, Status};
 use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
 use crate::store::{Quantum, SpoolHealth, Store, Writer, WriterOptions};
 
@@ -60,6 +62,8 @@ pub struct Extras {
     pub models: Option<Models>,
     /// A journal is kept, and what it holds is restored ([`Pipeline::restore`]). `None`: a restart knows nothing.
     pub journal: Option<recovery::Settings>,
+    /// The other processes; the first of them all tells people, and releases models.
+    pub joined: Option<Joined>,
 }
 
 /// The running pipeline.
@@ -72,6 +76,8 @@ pub struct Pipeline {
     snapshots: Option<Snapshots>,
     keeper: JoinHandle<anyhow::Result<(Kept, Vec<EdgeRow>)>>,
     desk: Option<Arc<Desk>>,
+    /// Of the first of several processes: what the others have to tell.
+    answering: Option<JoinHandle<anyhow::Result<()>>>,
     /// Of a replay: a file that is not needed afterwards.
     outbox: Option<PathBuf>,
     /// How many quanta were kept so far.
@@ -79,6 +85,9 @@ pub struct Pipeline {
     rules: Sender<Rules>,
     edge: Sender<EdgeRow>,
     writer: Option<Writer>,
+    /// How it is doing; only a live one tells.
+    pub status: Arc<Status>,
+    journal: Option<Arc<journal::GroupSync>>,
 }
 
 /// What the keeper saw.
@@ -119,7 +128,8 @@ impl Pipeline {
     /// # Errors
     /// If the configuration asks for what can't be had (a secret file that can't be read), or rules are wrong.
     pub fn start(config: &Config, pace: Pace, store: Option<&Store>, extras: Extras) -> anyhow::Result<Self> {
-        let Extras { alerts, watch, models, journal } = extras;
+        let Extras { alerts, watch, models, journal, joined } = extras;
+        let is_first = joined.as_ref().is_none_or(|joined| joined.process == 0);
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
             instruments: Arc::clone(&instruments),
@@ -131,6 +141,7 @@ impl Pipeline {
         if models.is_none() {
             settings.views.regimes.timeframes.clear();
         }
+        settings.tells = joined.is_some() && tells(config, pace, alerts)?;
         let fingerprint = dataflows::keeping::fingerprint(&settings.views);
         let open = |settings: &recovery::Settings| recovery::open(settings, Arc::clone(&instruments), fingerprint);
         let mut opened = journal.as_ref().map(open).transpose()?;
@@ -138,7 +149,8 @@ impl Pipeline {
             (settings.keeps_journal, settings.states) = (true, Arc::clone(&opened.states));
         }
         let Models { releases, standings } = models.unwrap_or_default();
-        let Engine { input, collector, running } = engine::start(settings, Arc::clone(&instruments), parsers, releases)?;
+        let engine = engine::start(settings, Arc::clone(&instruments), parsers, releases, joined)?;
+        let Engine { input, collector, running, teller } = engine;
 
         let options = if pace == Pace::Live { WriterOptions::live() } else { WriterOptions::bulk() };
         let writer = store.map(|store| store.writer(Arc::clone(&instruments), options));
@@ -148,7 +160,7 @@ impl Pipeline {
         for standing in standings {
             let _ = edge.send(EdgeRow::Model(Box::new(ModelRow { standing, known_at, diff: 1 }))); // read below
         }
-        let (desk, outbox) = if alerts { desk(config, pace, journal_dir.as_deref(), &edge)? } else { (None, None) };
+        let (desk, outbox) = if alerts && is_first { desk(config, pace, journal_dir.as_deref(), &edge)? } else { (None, None) };
         let mut rules_now = rules(config)?;
         let (rules, new_rules) = crossbeam_channel::unbounded(); // a person edits files
         if opened.is_some() {
@@ -164,25 +176,35 @@ impl Pipeline {
                     alerts.load(&opened.alerts).context("going on from a snapshot of the view `alerts`")?;
                 }
                 let stored = stored(writer.as_ref());
-                Some(Snapshots { due: Instant::now() + settings.snapshot_every, every: settings.snapshot_every, thread: opened.snapshotter(settings, stored)? })
+                Some(Snapshots {
+                    due: Instant::now() + settings.snapshot_every,
+                    every: settings.snapshot_every,
+                    thread: opened.snapshotter(settings, stored)?,
+                })
             }
             _ => None,
         };
+        let (voice, answering) = match teller {
+            Some(Teller::Asking(asking)) => (Some(Voice::Asking(asking)), None),
+            Some(Teller::Answering(others)) => (None, Some(answer(others, desk.clone(), running.lost.clone())?)),
+            None => (None, None),
+        };
         let (past, recorder) = Recorder::of(opened, collector, from_edge, new_rules);
-        let quanta = Arc::new(AtomicU64::new(0));
+        let (quanta, status, journal) = (Arc::new(AtomicU64::new(0)), Arc::new(Status::default()), recorder.journal());
         let keeper = Keeper {
             alerts,
             snapshots: snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.thread)),
-            desk: desk.clone(),
+            voice: voice.or_else(|| desk.clone().map(Voice::Desk)),
             charts: Charts::new(),
             quanta: Arc::clone(&quanta),
             writer: writer.clone(),
             watch,
             kept: Kept::default(),
+            status: Arc::clone(&status),
         };
         let keep = move || keeper.work(recorder);
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(keep).context("starting the keeper's thread")?;
-        Ok(Self { input, running, pace, past, snapshots, keeper, desk, outbox, quanta, rules, edge, writer })
+        Ok(Self { input, running, pace, past, snapshots, keeper, desk, answering, outbox, quanta, rules, edge, writer, status, journal })
     }
 
     /// Goes on where the last run was, if a journal is kept: to be called before the first frame. Blocks until all of it is on the way.
@@ -190,11 +212,19 @@ impl Pipeline {
     /// # Errors
     /// If the journal can't be read.
     pub fn restore(&mut self, progress: impl FnMut(u64)) -> anyhow::Result<Restored> {
-        let Some(past) = self.past.take() else { return Ok(Restored::default()) };
+        let Some(past) = self.past.take() else {
+            if self.pace == Pace::Live {
+                self.status.go_live();
+            }
+            return Ok(Restored::default());
+        };
         let restored = past.restore(&mut self.input, &self.running.instruments, progress)?;
         let known_at = restored.known_at.unwrap_or(0);
         let goes_on = match self.pace {
-            Pace::Live => self.input.go_live(known_at, restored.heard.iter().copied()),
+            Pace::Live => {
+                self.status.go_live();
+                self.input.go_live(known_at, restored.heard.iter().copied())
+            }
             Pace::Replay => self.input.go_on_behind(known_at),
         };
         anyhow::ensure!(goes_on, "the workers stopped before everything was restored");
@@ -223,6 +253,24 @@ impl Pipeline {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.keeper.is_finished()
+    }
+
+    /// Whom the status task asks.
+    #[must_use]
+    pub fn sources(&self) -> status::Sources {
+        status::Sources {
+            status: Arc::clone(&self.status),
+            journal: self.journal.clone(),
+            snapshots: self.snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.thread)),
+            writer: self.writer.clone(),
+            desk: self.desk.as_ref().map(Arc::downgrade),
+        }
+    }
+
+    /// With several processes: one of them has come to the end of its input, and waits for the others.
+    #[must_use]
+    pub fn a_process_ends(&self) -> bool {
+        self.running.a_process_ends()
     }
 
     /// What became of frames so far.
@@ -260,17 +308,13 @@ impl Pipeline {
     }
 
     async fn end(self, closes: bool) -> anyhow::Result<Summary> {
-        let Self { input, running, pace: _, past: _, snapshots: _, keeper, desk, outbox, quanta: _, rules, edge, writer } = self;
+        let Self { input, running, keeper, desk, answering, outbox, rules, edge, writer, .. } = self;
         drop(rules);
         writer.iter().for_each(|writer| writer.close_within(SETTLE_MAX));
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
         if closes { input.finish() } else { input.stop() }
-        let (kept, worked) = tokio::task::spawn_blocking(move || (keeper.join(), running.join())).await?;
-        worked?;
-        let (kept, rest) = match kept {
-            Ok(kept) => kept?,
-            Err(_) => anyhow::bail!("the keeper's thread died"),
-        };
+        let ended = tokio::task::spawn_blocking(move || ended(keeper, running, answering)).await?;
+        let (kept, rest) = ended?;
         let mut undelivered = 0;
         // The keeper's thread has ended, and with it the other handle.
         if let Some(desk) = desk.and_then(Arc::into_inner) {
@@ -298,27 +342,71 @@ struct Snapshots {
     thread: Arc<Snapshotter>,
 }
 
+/// Until everything is computed, kept and told.
+fn ended(
+    keeper: JoinHandle<anyhow::Result<(Kept, Vec<EdgeRow>)>>,
+    running: Running,
+    answering: Option<JoinHandle<anyhow::Result<()>>>,
+) -> anyhow::Result<(Kept, Vec<EdgeRow>)> {
+    let kept = keeper.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the keeper's thread died")));
+    if let (Err(_), Some(lost)) = (&kept, &running.lost)
+        && lost.who().is_none()
+    {
+        lost.leave(); // the others would wait for this process, and it for them
+        return kept;
+    }
+    running.join()?;
+    if let Some(answering) = answering {
+        answering.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that tells other processes' alerts died")))?;
+    }
+    kept
+}
+
+/// Tells what the other processes ask for.
+fn answer(others: Answering, desk: Option<Arc<Desk>>, lost: Option<Arc<Lost>>) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let work = move || {
+        let told = others.work(|alerts| {
+            let gone = desk.as_ref().is_some_and(|desk| !desk.tell(alerts));
+            anyhow::ensure!(!gone, "the alert desk's thread is gone");
+            Ok(())
+        });
+        if told.is_err() {
+            lost.iter().for_each(|lost| lost.leave());
+        }
+        told
+    };
+    std::thread::Builder::new().name("others' alerts".into()).spawn(work).context("starting the thread that tells other processes' alerts")
+}
+
+/// How a keeper has people told.
+enum Voice {
+    Desk(Arc<Desk>),
+    /// Of another process.
+    Asking(Asking),
+}
+
 struct Keeper {
     alerts: AlertsView,
     snapshots: Option<Arc<Snapshotter>>,
-    desk: Option<Arc<Desk>>,
+    voice: Option<Voice>,
     charts: Charts,
     quanta: Arc<AtomicU64>,
     writer: Option<Writer>,
     watch: Option<Watch>,
     kept: Kept,
+    status: Arc<Status>,
 }
 
 impl Keeper {
     /// Until the engine ends. Answers with what the edge said after the last quantum, too.
     fn work(mut self, mut recorder: Recorder) -> anyhow::Result<(Kept, Vec<EdgeRow>)> {
         while let Some(entered) = recorder.next()? {
-            self.keep(entered)?;
+            self.keep(entered, &mut recorder)?;
         }
         Ok((self.kept, recorder.rest()))
     }
 
-    fn keep(&mut self, entered: Entered) -> anyhow::Result<()> {
+    fn keep(&mut self, entered: Entered, recorder: &mut Recorder) -> anyhow::Result<()> {
         let Entered { mut quantum, rules, is_past, seq: _, cut } = entered;
         let mut alerts = Vec::new();
         if let Some(rules) = rules {
@@ -337,17 +425,24 @@ impl Keeper {
         }
         // On disk before anything else: a row that is stored twice is one row, an alert that is lost is lost.
         crash::point("keeper: before telling");
-        if let Some(desk) = &self.desk {
+        if let Some(voice) = &self.voice {
             self.charts.observe(&quantum.changes);
             self.charts.add_to(&mut alerts);
-            anyhow::ensure!(alerts.is_empty() || desk.tell(alerts), "the alert desk's thread is gone");
+            let told = alerts.is_empty()
+                || match voice {
+                    Voice::Desk(desk) => desk.tell(alerts),
+                    Voice::Asking(asking) => asking.tell(&alerts, || recorder.take_in())?,
+                };
+            anyhow::ensure!(told, "the alert desk's thread is gone");
         }
         crash::point("keeper: told");
         self.quanta.fetch_add(1, Ordering::Relaxed);
+        let (known_at, rows) = (quantum.known_at, size(&quantum));
         if let Some(writer) = &self.writer {
             writer.push_blocking(quantum)?;
         }
         crash::point("keeper: handed to the store");
+        self.status.kept(known_at, rows);
         if let (Some(snapshots), Some(mut cut)) = (&self.snapshots, cut) {
             cut.set_alerts(self.alerts.save()?);
             snapshots.take(*cut);
@@ -371,6 +466,12 @@ impl Keeper {
     }
 }
 
+/// Rows of a quantum.
+fn size(quantum: &Quantum) -> u64 {
+    let changes: usize = quantum.changes.iter().map(|changes| changes.size().1).sum();
+    (changes + quantum.edge.len()) as u64
+}
+
 /// The engine's settings out of the configuration's.
 #[must_use]
 pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
@@ -383,7 +484,30 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
         keeps_journal: false,
         states: Arc::default(),
         views: config.views.settings(&config.time),
+        shares_frames: pace == Pace::Replay,
+        tells: false,
     }
+}
+
+/// What several processes must have alike, as a text.
+///
+/// # Errors
+/// If the configuration of alerts is wrong.
+pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool) -> anyhow::Result<String> {
+    let mut settings = settings(config, pace);
+    if !has_models {
+        settings.views.regimes.timeframes.clear();
+    }
+    let (workers, quantum_ms) = (settings.workers, settings.quantum_ms);
+    let frames = if settings.shares_frames { "the same frames" } else { "frames of its own" };
+    let told = if tells(config, pace, alerts)? { "alerts told" } else { "no alerts" };
+    let fingerprint = dataflows::keeping::fingerprint(&settings.views);
+    Ok(format!("version {}, {frames}, {workers} workers each, quanta of {quantum_ms} ms, {told}, {fingerprint}", env!("CARGO_PKG_VERSION")))
+}
+
+/// Whether there is anybody to be told anything.
+fn tells(config: &Config, pace: Pace, alerts: bool) -> anyhow::Result<bool> {
+    Ok(alerts && (pace == Pace::Live || !notify::ways(config)?.is_empty()))
 }
 
 /// How far the store has everything. Without a store nothing waits for it.

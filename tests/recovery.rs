@@ -251,9 +251,13 @@ fn kills_at_random_instants_leave_no_trace() {
 fn kills_leave_no_trace_in_a_recording() {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let data = std::env::var_os("REGIMEFLOW_DATA").map_or(beside, PathBuf::from);
-    let Some(path) = std::fs::read_dir(data.join("wire")).into_iter().flatten().flatten().map(|entry| entry.path()).find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().contains("binance-usdm-20240808"))
-    }) else {
+    let Some(path) = std::fs::read_dir(data.join("wire"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("binance-usdm-20240808")))
+    else {
         eprintln!("skipped: there is no recording in {}", data.display());
         return;
     };

@@ -47,11 +47,13 @@ pub enum EventType {
     Threshold,
     /// A venue's stream is not heard.
     FeedGap,
+    /// The program itself is late.
+    PipelineLag,
 }
 
 impl EventType {
     /// All that exist.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LiquidationCascade,
         Self::MarketCascade,
         Self::SupportZoneTouched,
@@ -67,6 +69,7 @@ impl EventType {
         Self::ModelDrift,
         Self::Threshold,
         Self::FeedGap,
+        Self::PipelineLag,
     ];
 
     /// As JSON, SQL and the configuration write it.
@@ -88,6 +91,7 @@ impl EventType {
             Self::ModelDrift => "MODEL_DRIFT",
             Self::Threshold => "THRESHOLD",
             Self::FeedGap => "FEED_GAP",
+            Self::PipelineLag => "PIPELINE_LAG",
         }
     }
 

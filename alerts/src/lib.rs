@@ -28,7 +28,8 @@ pub use desk::Desk;
 pub use event::{Event, EventType, Severity, Status, event_id};
 pub use facts::{
     CascadeFacts, CorrelationFacts, Coverage, FeedGapFacts, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts,
-    OiShockFacts, Regime, RegimeFacts, RegimeTopic, SideBias, ThresholdFacts, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    OiShockFacts, PipelineLagFacts, Regime, RegimeFacts, RegimeTopic, SideBias, ThresholdFacts, VolatilityFacts, ZoneSide,
+    ZoneTouchFacts,
 };
 pub use guard::Guard;
 pub use notice::{Notice, NoticeKind};

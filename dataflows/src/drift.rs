@@ -92,7 +92,11 @@ pub fn drift<'scope>(
         bars: config.regimes.drift_bars.max(1),
         horizon_ms: config.correction_horizon_ms + MINUTE_MS,
     };
-    let logic = move |tracks: &mut Tracks, _known_at, mut rows: Vec<Change<Surprise>>, _: &[Clock], changes: &mut Vec<(Output, isize)>| {
+    let logic = move |tracks: &mut Tracks,
+                      _known_at,
+                      mut rows: Vec<Change<Surprise>>,
+                      _: &[Clock],
+                      changes: &mut Vec<(Output, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         rows.sort_unstable_by_key(|(row, _, diff)| (row.instrument, row.timeframe, *diff));
         for rows in rows.chunk_by(|a, b| (a.0.instrument, a.0.timeframe) == (b.0.instrument, b.0.timeframe)) {

@@ -33,8 +33,8 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Filter, Map};
 
 use crate::config::Config;
-use crate::minutes::Known;
 use crate::keeping::{Kept, Load, Save};
+use crate::minutes::Known;
 use crate::model::{
     Bar, Clock, Features, FundingKind, FundingRow, InstrumentId, Instruments, Liquidation, MINUTE_MS, Real, Timeframe, Venue,
 };

@@ -50,7 +50,11 @@ pub fn funding<'scope>(
 ) -> Funding<'scope> {
     let settings = config.funding;
     let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
-    let logic = move |by_instrument: &mut ById<Rates>, _known_at, mut samples: Vec<Change<RateSample>>, _: &[Clock], changes: &mut Vec<(Row, isize)>| {
+    let logic = move |by_instrument: &mut ById<Rates>,
+                      _known_at,
+                      mut samples: Vec<Change<RateSample>>,
+                      _: &[Clock],
+                      changes: &mut Vec<(Row, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         samples.sort_unstable_by_key(|(sample, _, diff)| (sample.instrument, *diff, sample.kind, sample.ts));
         for samples in samples.chunk_by(|a, b| a.0.instrument == b.0.instrument) {

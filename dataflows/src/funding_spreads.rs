@@ -14,9 +14,7 @@ use crate::config::{Config, Funding as Settings};
 use crate::fixed::{Quantity, Rate};
 use crate::funding::{Episodes, Series, per_8h};
 use crate::keeping::ById;
-use crate::model::{
-    AnomalyKind, FundingAnomaly, FundingKind, FundingSpread, InstrumentId, Instruments, MINUTE_MS, Real, Venue,
-};
+use crate::model::{AnomalyKind, FundingAnomaly, FundingKind, FundingSpread, InstrumentId, Instruments, MINUTE_MS, Real, Venue};
 use crate::operators::{Clocks, KnownAt, per_quantum, replace};
 use crate::quotes::{InterestSample, KNOWN_MINUTES, RateSample};
 use crate::venues::{Due, Said, Symbols, keep_minutes};
@@ -68,15 +66,21 @@ pub fn funding_spreads<'scope>(
     });
     let legs = rates.concat(interest).exchange(|leg: &Input| leg.0.0);
     let state: ById<Symbol> = ById::default();
-    let rows = per_quantum(legs, clocks, "funding_spreads", state, move |by_symbol, _known_at, mut legs: Vec<Input>, _clocks, changes| {
-        legs.sort_unstable();
-        for legs in legs.chunk_by(|a, b| a.0 == b.0) {
-            let id = legs[0].0;
-            let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(id, keep));
-            legs.iter().for_each(|leg| symbol.apply(leg));
-            symbol.report(&settings, changes);
-        }
-    });
+    let rows = per_quantum(
+        legs,
+        clocks,
+        "funding_spreads",
+        state,
+        move |by_symbol, _known_at, mut legs: Vec<Input>, _clocks, changes| {
+            legs.sort_unstable();
+            for legs in legs.chunk_by(|a, b| a.0 == b.0) {
+                let id = legs[0].0;
+                let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(id, keep));
+                legs.iter().for_each(|leg| symbol.apply(leg));
+                symbol.report(&settings, changes);
+            }
+        },
+    );
     Spreads {
         rows: rows.clone().flat_map(|row| if let Row::Spread(row) = row { Some(row) } else { None }),
         anomalies: rows.flat_map(|row| if let Row::Anomaly(row) = row { Some(row) } else { None }),

@@ -27,11 +27,12 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::Broadcast;
 
 use crate::config::Config;
-use crate::hot::{Counters, base};
+use crate::hot::{Counters, Mode, base};
+use crate::keeping::Keeping;
 use crate::model::{BaseRow, Clock, Instruments, LateEvent, Tick};
 use crate::models::Release;
-use crate::keeping::Keeping;
 use crate::operators::{Clocks, KnownAt, per_quantum};
+use crate::processes::{Processes, agreed};
 use crate::{
     bars, cascades, correlations, features, funding, funding_spreads, kline_checks, lead_lag, liquidations, market_cascades,
     oi_shocks, open_interest, open_interest_totals, quotes, support_zones, volatility, volatility_regimes,
@@ -64,6 +65,8 @@ pub struct Inputs<'scope> {
     pub restored: Option<StreamVec<'scope, KnownAt, BaseRow>>,
     /// Where states are saved to and loaded from.
     pub keeping: Keeping,
+    /// What other processes say. `None`: there are none.
+    pub processes: Option<Processes<'scope>>,
 }
 
 /// Builds the dataflow. Beside the views, the rows that a journal is to keep (where none is kept there are none).
@@ -73,13 +76,17 @@ pub fn build<'scope>(
     instruments: &Arc<Instruments>,
     counters: &Arc<Counters>,
 ) -> (Views<'scope>, StreamVec<'scope, KnownAt, BaseRow>) {
-    let Inputs { ticks, clocks, releases, restored, keeping } = inputs;
-    let clocks = Clocks { records: clocks.broadcast(), keeping };
+    let Inputs { ticks, clocks, releases, restored, keeping, processes } = inputs;
     let names = || Arc::clone(instruments);
+    let mode = Mode { keeps_journal: restored.is_some(), is_alone: processes.is_none() };
+    let mut records = clocks.broadcast();
+    if let Some(processes) = processes {
+        records = agreed(records, processes, names());
+    }
+    let clocks = Clocks { records, keeping };
 
-    let keeps_journal = restored.is_some();
     let restored = restored.unwrap_or_else(|| empty(ticks.scope()));
-    let base = base(ticks, clocks.clone(), restored, keeps_journal, config, names(), Arc::clone(counters));
+    let base = base(ticks, clocks.clone(), restored, mode, config, names(), Arc::clone(counters));
     let journal = base.journal.clone();
     let bars = bars::bars(base.partials.clone(), base.klines.clone(), clocks.clone(), config, names());
     let zones = support_zones::support_zones(&base, clocks.clone(), config, names());
@@ -145,10 +152,7 @@ pub fn build<'scope>(
 
 /// Numbers the late events of each (venue, stream) and quantum. A venue's meet on one worker and are sorted, so that numbers
 /// depend neither on the number of workers nor on the order inside the quantum.
-fn late_events<'scope>(
-    late: StreamVec<'scope, KnownAt, LateEvent>,
-    clocks: Clocks<'scope>,
-) -> View<'scope, LateEvent> {
+fn late_events<'scope>(late: StreamVec<'scope, KnownAt, LateEvent>, clocks: Clocks<'scope>) -> View<'scope, LateEvent> {
     let by_venue = late.exchange(|event| event.venue as u64);
     per_quantum(by_venue, clocks, "late_events", (), |(), _, mut events, _, changes| {
         events.sort_unstable_by_key(|event| (event.venue, event.stream, event.ts, event.instrument, event.applied));

@@ -18,11 +18,11 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::config::Config;
 use crate::fixed::Price;
+use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Aggregate, BaseRow, Clock, Funding, FundingKind, InstrumentId, Instruments, Kline, LastPrice, LateEvent, LateStream,
     Liquidation, MINUTE_MS, Partial, PrintOrder, SECOND_MS, Seen, Tick, Trade, TradeId, TradeKind, Venue,
 };
-use crate::keeping::{Kept, Load, Save};
 use crate::operators::{Clocks, KnownAt, NEVER, Watermarks};
 use crate::prints::{SeenNames, SeenPrints};
 
@@ -62,12 +62,21 @@ pub struct Base<'scope> {
     pub journal: StreamVec<'scope, KnownAt, BaseRow>,
 }
 
+/// How it is to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    /// What a journal is to keep is handed out.
+    pub keeps_journal: bool,
+    /// All ticks are read in this process, so every name is known before its ticks come.
+    pub is_alone: bool,
+}
+
 /// Turns ticks into base rows, beside those of an earlier run, which are passed on as they are. `clocks` must have reached every worker.
 pub fn base<'scope>(
     ticks: StreamVec<'scope, KnownAt, Tick>,
     clocks: Clocks<'scope>,
     restored: StreamVec<'scope, KnownAt, BaseRow>,
-    keeps_journal: bool,
+    mode: Mode,
     config: &Config,
     instruments: Arc<Instruments>,
     counters: Arc<Counters>,
@@ -85,7 +94,7 @@ pub fn base<'scope>(
     let (last_prices_out, last_prices) = builder.new_output();
     let (journal_out, journal) = builder.new_output();
     let mut hot = Hot::new(config, instruments, counters);
-    hot.keeps_journal = keeps_journal;
+    hot.keeps_journal = mode.keeps_journal;
     keeping.load(NAME, &mut hot);
 
     builder.build(move |_capabilities| {
@@ -103,7 +112,7 @@ pub fn base<'scope>(
                 waiting.entry(known_at).or_insert_with(|| Quantum::new(|port| capability.retain(port)));
                 let is_first = waiting.first_key_value().is_some_and(|(&first, _)| first == known_at);
                 // If everything before this quantum is settled, its ticks can be worked off while the cache still holds them.
-                if is_first && frontiers.iter().all(|frontier| !frontier.less_than(&known_at)) {
+                if mode.is_alone && is_first && frontiers.iter().all(|frontier| !frontier.less_than(&known_at)) {
                     hot.take(batch);
                 } else if let Some(quantum) = waiting.get_mut(&known_at) {
                     quantum.ticks.push(std::mem::take(batch));
@@ -336,7 +345,7 @@ impl Hot {
         if let Some(&at) = self.index.get(&id) {
             return Some(at);
         }
-        let known = self.names.get(id)?; // every parser interns an instrument before it names it in a tick
+        let known = self.names.get(id)?; // every parser interns an instrument before it names it in a tick, and tells other processes
         let (venue, (symbols, bucket_ms)) = (known.venue, &self.close);
         let is_close = symbols.contains(&known.symbol);
         let at = self.instruments.len();

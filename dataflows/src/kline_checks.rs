@@ -55,7 +55,8 @@ pub fn kline_checks<'scope>(
     names: Arc<Instruments>,
 ) -> VecCollection<'scope, KnownAt, KlineCheck, isize> {
     let horizon_ms = config.correction_horizon_ms;
-    let state = State { watermarks: Watermarks::new(config.lateness_ms), venues: FxHashMap::default(), pairs: FxHashMap::default() };
+    let state =
+        State { watermarks: Watermarks::new(config.lateness_ms), venues: FxHashMap::default(), pairs: FxHashMap::default() };
     let input = klines.map(Input::Kline).concat(closed.inner.map(Input::Bar));
     per_quantum(input, clocks, "kline_checks", state, move |state, _known_at, mut input, clocks, changes| {
         let State { watermarks, venues, pairs } = state;

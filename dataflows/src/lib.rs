@@ -35,6 +35,7 @@ pub mod open_interest_totals;
 pub mod operators;
 mod prices;
 mod prints;
+pub mod processes;
 pub mod quotes;
 pub mod regime_episodes;
 pub mod regimes;

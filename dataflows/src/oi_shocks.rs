@@ -42,7 +42,11 @@ pub fn oi_shocks<'scope>(
     let (drop_min, horizon_ms) = (config.open_interest.shock_drop, config.correction_horizon_ms);
     let cascades = cascades.inner.map(|(cascade, _, diff)| Input::Cascade(cascade, diff));
     let input = interest.inner.map(|(row, _, diff)| Input::Interest(row, diff)).concat(cascades);
-    let logic = move |by_instrument: &mut ById<Shocks>, _known_at, mut input: Vec<Input>, _: &[Clock], changes: &mut Vec<(OiShock, isize)>| {
+    let logic = move |by_instrument: &mut ById<Shocks>,
+                      _known_at,
+                      mut input: Vec<Input>,
+                      _: &[Clock],
+                      changes: &mut Vec<(OiShock, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         input.sort_unstable_by_key(Input::order);
         for input in input.chunk_by(|a, b| a.order().0 == b.order().0) {

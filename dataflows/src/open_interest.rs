@@ -10,8 +10,8 @@ use timely::dataflow::operators::vec::{Filter, Map};
 use crate::by_time::ByTime;
 use crate::config::{Config, OpenInterest as Settings};
 use crate::fixed::Price;
-use crate::minutes::{Known, Minutes};
 use crate::keeping::ById;
+use crate::minutes::{Known, Minutes};
 use crate::model::{Bar, Clock, InstrumentId, InterestChanges, MINUTE_MS, OpenInterestRow, Quadrant, Real, Timeframe};
 use crate::operators::{Clocks, KnownAt, NEVER, per_quantum, replace};
 use crate::quotes::{InterestSample, KNOWN_MINUTES};
@@ -44,7 +44,11 @@ pub fn open_interest<'scope>(
     let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
     let bars = closed.inner.filter(|(bar, _, _)| bar.timeframe == Timeframe::M1).map(|(bar, _, diff)| Input::Bar(bar, diff));
     let input = interest.inner.map(|(sample, _, diff)| Input::Interest(sample, diff)).concat(bars);
-    let logic = move |by_instrument: &mut ById<Series>, _known_at, mut input: Vec<Input>, _: &[Clock], changes: &mut Vec<(OpenInterestRow, isize)>| {
+    let logic = move |by_instrument: &mut ById<Series>,
+                      _known_at,
+                      mut input: Vec<Input>,
+                      _: &[Clock],
+                      changes: &mut Vec<(OpenInterestRow, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         input.sort_unstable_by_key(Input::order);
         for input in input.chunk_by(|a, b| a.order().0 == b.order().0) {

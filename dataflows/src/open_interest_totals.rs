@@ -35,19 +35,25 @@ pub fn open_interest_totals<'scope>(
     });
     let legs = legs.exchange(|leg: &Input| leg.0.0);
     let state: ById<Symbol> = ById::default();
-    per_quantum(legs, clocks, "open_interest_totals", state, move |by_symbol, _known_at, mut legs: Vec<Input>, _clocks, changes| {
-        // A correction is (old, −1) and (new, +1), in either order: take away before adding.
-        legs.sort_unstable();
-        for legs in legs.chunk_by(|a, b| a.0 == b.0) {
-            let id = legs[0].0;
-            let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(keep));
-            for &(_, diff, venue, minute, said) in legs {
-                symbol.touch(id, minute);
-                symbol.said.set(venue, minute, (diff > 0).then_some(said));
+    per_quantum(
+        legs,
+        clocks,
+        "open_interest_totals",
+        state,
+        move |by_symbol, _known_at, mut legs: Vec<Input>, _clocks, changes| {
+            // A correction is (old, −1) and (new, +1), in either order: take away before adding.
+            legs.sort_unstable();
+            for legs in legs.chunk_by(|a, b| a.0 == b.0) {
+                let id = legs[0].0;
+                let symbol = by_symbol.entry(id).or_insert_with(|| Symbol::new(keep));
+                for &(_, diff, venue, minute, said) in legs {
+                    symbol.touch(id, minute);
+                    symbol.said.set(venue, minute, (diff > 0).then_some(said));
+                }
+                symbol.report(id, changes);
             }
-            symbol.report(id, changes);
-        }
-    })
+        },
+    )
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

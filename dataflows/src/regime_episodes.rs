@@ -55,7 +55,11 @@ pub fn regime_episodes<'scope>(
     });
     let horizon_ms = config.correction_horizon_ms + MINUTE_MS;
     type State = FxHashMap<Key, Spells>;
-    let logic = move |spells: &mut State, _known_at, mut rows: Vec<Change<Sighting>>, _: &[Clock], changes: &mut Vec<(RegimeEpisode, isize)>| {
+    let logic = move |spells: &mut State,
+                      _known_at,
+                      mut rows: Vec<Change<Sighting>>,
+                      _: &[Clock],
+                      changes: &mut Vec<(RegimeEpisode, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         rows.sort_unstable_by_key(|(row, _, diff)| (key(row), *diff));
         for rows in rows.chunk_by(|a, b| key(&a.0) == key(&b.0)) {

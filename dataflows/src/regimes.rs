@@ -26,8 +26,7 @@ use crate::confirmations::Ballot;
 use crate::drift::Surprise;
 use crate::keeping::{Kept, Load, Save};
 use crate::model::{
-    CandidateRegime, Change, FEATURES, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe,
-    WindowRegime,
+    CandidateRegime, Change, FEATURES, Features, InstrumentId, Instruments, MINUTE_MS, Real, Regime, Timeframe, WindowRegime,
 };
 use crate::models::Release;
 use crate::operators::{Clocks, KnownAt, NEVER, per_quantum};
@@ -77,7 +76,8 @@ pub fn regimes<'scope>(
     let features = features.inner.filter(move |(row, _, _)| timeframes.contains(&row.timeframe)).map(Input::Features);
     let input = features.concat(releases.map(Input::Release));
     let state = State::new(config, names);
-    let all = per_quantum(input, clocks, "regimes", state, |state, _known_at, input, _clocks, changes| state.quantum(input, changes));
+    let all =
+        per_quantum(input, clocks, "regimes", state, |state, _known_at, input, _clocks, changes| state.quantum(input, changes));
     Regimes {
         regimes: all.clone().flat_map(|output| if let Output::Regime(row) = output { Some(row) } else { None }),
         candidate_regimes: all.clone().flat_map(|output| if let Output::Candidate(row) = output { Some(row) } else { None }),

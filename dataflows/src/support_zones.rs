@@ -96,9 +96,10 @@ pub fn support_zones<'scope>(
         zones: Vec::new(),
         due: Vec::new(),
     };
-    let rows = per_quantum(events.concat(prints).concat(marks), clocks, "support_zones", state, |state, _, input, clocks, changes| {
-        state.quantum(&input, clocks, changes);
-    });
+    let rows =
+        per_quantum(events.concat(prints).concat(marks), clocks, "support_zones", state, |state, _, input, clocks, changes| {
+            state.quantum(&input, clocks, changes);
+        });
     Views {
         zones: rows.clone().flat_map(|row| if let Row::Zone(row) = row { Some(row) } else { None }),
         touches: rows.flat_map(|row| if let Row::Touch(row) = row { Some(row) } else { None }),

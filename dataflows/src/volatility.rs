@@ -45,21 +45,27 @@ pub fn volatility<'scope>(
     let horizon_minutes = config.correction_horizon_ms / MINUTE_MS + 1;
     let bars = closed.inner.filter(|(bar, _, _)| matches!(bar.timeframe, Timeframe::M1 | Timeframe::M15));
     let state: ById<Series> = ById::default();
-    per_quantum(bars, clocks, "volatility", state, move |by_instrument, _known_at, mut bars: Vec<Change<Bar>>, _clocks, changes| {
-        // By time; a correction is (old, −1) and (new, +1), in either order: take away before adding.
-        bars.sort_unstable_by_key(|(bar, _, diff)| (bar.instrument, bar.ts + bar.timeframe.ms(), *diff));
-        for bars in bars.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
-            let id = bars[0].0.instrument;
-            let series = by_instrument.entry(id).or_insert_with(|| Series::new(&settings));
-            for (bar, _, diff) in bars {
-                if series.would_lose(bar) {
-                    series.make_rows(id, &settings, horizon_minutes, changes);
+    per_quantum(
+        bars,
+        clocks,
+        "volatility",
+        state,
+        move |by_instrument, _known_at, mut bars: Vec<Change<Bar>>, _clocks, changes| {
+            // By time; a correction is (old, −1) and (new, +1), in either order: take away before adding.
+            bars.sort_unstable_by_key(|(bar, _, diff)| (bar.instrument, bar.ts + bar.timeframe.ms(), *diff));
+            for bars in bars.chunk_by(|a, b| a.0.instrument == b.0.instrument) {
+                let id = bars[0].0.instrument;
+                let series = by_instrument.entry(id).or_insert_with(|| Series::new(&settings));
+                for (bar, _, diff) in bars {
+                    if series.would_lose(bar) {
+                        series.make_rows(id, &settings, horizon_minutes, changes);
+                    }
+                    series.apply(bar, *diff, &settings);
                 }
-                series.apply(bar, *diff, &settings);
+                series.make_rows(id, &settings, horizon_minutes, changes);
             }
-            series.make_rows(id, &settings, horizon_minutes, changes);
-        }
-    })
+        },
+    )
 }
 
 /// One instrument's bars of three days, and what was said about them.

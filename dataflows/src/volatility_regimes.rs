@@ -22,7 +22,11 @@ pub fn volatility_regimes<'scope>(
 ) -> VecCollection<'scope, KnownAt, RegimeSpell, isize> {
     let horizon_ms = config.correction_horizon_ms;
     let _by_instrument: FxHashMap<InstrumentId, Spells> = FxHashMap::default();
-    let logic = move |by_instrument: &mut ById<Spells>, _known_at, mut rows: Vec<Change<Volatility>>, _: &[Clock], changes: &mut Vec<(RegimeSpell, isize)>| {
+    let logic = move |by_instrument: &mut ById<Spells>,
+                      _known_at,
+                      mut rows: Vec<Change<Volatility>>,
+                      _: &[Clock],
+                      changes: &mut Vec<(RegimeSpell, isize)>| {
         // A correction is (old, −1) and (new, +1), in either order: take away before adding.
         rows.sort_unstable_by_key(|(row, _, diff)| (row.instrument, *diff));
         for rows in rows.chunk_by(|a, b| a.0.instrument == b.0.instrument) {

@@ -99,7 +99,12 @@ fn look(config: &Config) -> Vec<Finding> {
 /// Measures a disk, in a second or so.
 fn disk(what: &'static str, dir: &Path, fsync_ms: Option<u64>, findings: &mut Vec<Finding>) {
     let finding = match journal::doctor(&RealDisk, dir) {
-        Err(error) => Finding { what, verdict: Verdict::Bad, found: error.to_string(), advice: "give it a directory that can be written".into() },
+        Err(error) => Finding {
+            what,
+            verdict: Verdict::Bad,
+            found: error.to_string(),
+            advice: "give it a directory that can be written".into(),
+        },
         Ok(measured) => {
             let journal::Report { fsync_p50, fsync_p99, fsync_max, write_bytes_per_sec, free_bytes } = measured;
             let found = format!(
@@ -114,7 +119,9 @@ fn disk(what: &'static str, dir: &Path, fsync_ms: Option<u64>, findings: &mut Ve
             let is_slow = fsync_ms.is_some_and(|limit| fsync_p99.as_millis() > u128::from(limit));
             let (verdict, advice) = match (free_bytes < FREE_BYTES_MIN, is_slow) {
                 (true, _) => (Verdict::Doubtful, "make room: on a full disk everything waits"),
-                (_, true) => (Verdict::Doubtful, "its fsync takes longer than journal.fsync_ms: answers will come later than they could"),
+                (_, true) => {
+                    (Verdict::Doubtful, "its fsync takes longer than journal.fsync_ms: answers will come later than they could")
+                }
                 _ => (Verdict::Good, ""),
             };
             Finding { what, verdict, found, advice: advice.into() }
@@ -127,7 +134,12 @@ fn engine() -> Finding {
     let what = "the embedded engine";
     match install::library() {
         Ok(path) => Finding { what, verdict: Verdict::Good, found: path.display().to_string(), advice: String::new() },
-        Err(error) => Finding { what, verdict: Verdict::Bad, found: error.to_string(), advice: "or give a ClickHouse URL with --store".into() },
+        Err(error) => Finding {
+            what,
+            verdict: Verdict::Bad,
+            found: error.to_string(),
+            advice: "or give a ClickHouse URL with --store".into(),
+        },
     }
 }
 

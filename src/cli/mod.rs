@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod bench;
+pub mod cluster_args;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -17,6 +18,7 @@ pub mod replay;
 mod report;
 pub mod run;
 pub mod simulate;
+pub mod status;
 pub mod store_args;
 mod time;
 
@@ -88,6 +90,8 @@ enum Command {
     Config(config::Command),
     /// Whether this machine can keep what it is asked to keep: disks measured where things lie, the engine, limits.
     Doctor(doctor::DoctorArgs),
+    /// How a live run is doing: lag, journal, store, memory.
+    Status(status::StatusArgs),
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.
@@ -116,6 +120,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args).await,
         Command::Config(args) => args.run(),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "regimeflow", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -145,10 +150,24 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
         journal::Error::Damaged { .. } | journal::Error::Missing { .. } | journal::Error::Version { .. } => EX_DATA,
         journal::Error::Asked(_) => EX_UNAVAILABLE,
     });
+    let cluster = cluster_exit_code(error);
     let shelf = error.downcast_ref::<crate::model_dir::shelf::ShelfError>();
     let config = error.downcast_ref::<crate::config::ConfigErrors>().map(|_| EX_CONFIG);
     let shelf = shelf.map(|error| if error.is_retryable() { EX_TRY_AGAIN } else { EX_IO });
-    ExitCode::from(failure.or(config).or(store).or(journal).or(shelf).or(frames).unwrap_or(1))
+    ExitCode::from(failure.or(cluster).or(config).or(store).or(journal).or(shelf).or(frames).unwrap_or(1))
+}
+
+fn cluster_exit_code(error: &anyhow::Error) -> Option<u8> {
+    use crate::cluster::{HostsError, JoinError, PeerLost};
+    let hosts = error.downcast_ref::<HostsError>().map(|error| match error {
+        HostsError::NoSuchProcess { .. } => EX_USAGE,
+        HostsError::Read { .. } | HostsError::Line { .. } | HostsError::Count { .. } => EX_CONFIG,
+    });
+    let joining = error.downcast_ref::<JoinError>().map(|error| match error {
+        JoinError::Differs { .. } | JoinError::Twice { .. } => EX_CONFIG,
+        JoinError::Listen { .. } | JoinError::Missing { .. } | JoinError::Socket { .. } => EX_UNAVAILABLE,
+    });
+    hosts.or(joining).or(error.downcast_ref::<PeerLost>().map(|_| EX_UNAVAILABLE))
 }
 
 /// Reads a configuration, or takes the defaults; warnings go to stderr.

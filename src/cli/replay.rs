@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::cluster_args::{ClusterArgs, join, open_store, refuse_journal};
 use super::{EX_UNAVAILABLE, Failure, names, print, print_json, read_config, report, store_location};
 use crate::app::{Extras, Pace, Pipeline};
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
-use crate::model_dir;
-use crate::store::{Mode, Store};
+use crate::model_dir::{self, Models};
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
@@ -43,6 +43,8 @@ pub struct ReplayArgs {
     /// Pass over damaged records of the journal (they are lost, and told of).
     #[arg(long)]
     skip_corrupt: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Call no webhook, whatever the configuration says.
     #[arg(long)]
     no_alerts: bool,
@@ -86,16 +88,23 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         Speed::Times(_) => BatchLimits { frames: 64, ..BatchLimits::default() },
     };
     let mut reader = FrameLogReader::open(&args.frames, limits)?;
-    let store = if has_store { Some(Store::open(&config.store, Mode::Write("replay")).await?) } else { None };
+    let cluster = args.cluster.cluster()?;
+    refuse_journal(cluster.as_ref(), args.journal.is_some())?;
+    let (has_models, alerts) = (args.models.is_some(), !args.no_alerts);
+    let join = |cluster| join(cluster, &mut config, Pace::Replay, has_models, alerts);
+    let joined = cluster.as_ref().map(join).transpose()?;
+    let store = if has_store { Some(open_store(&config, "replay", cluster.as_ref(), Pace::Replay).await?) } else { None };
 
     let started = Instant::now();
     let journal = args.journal.clone().map(|dir| config.journal_in(dir, args.skip_corrupt));
-    let models = args.models.as_deref().map(model_dir::load).transpose()?;
-    let mut pipeline =
-        Pipeline::start(&config, Pace::Replay, store.as_ref(), Extras { alerts: !args.no_alerts, watch: None, models, journal })?;
-    tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
+    let is_first = cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
+    let load = |dir| if is_first { model_dir::load(dir) } else { Ok(Models::default()) };
+    let models = args.models.as_deref().map(load).transpose()?;
+    let extras = Extras { alerts, watch: None, models, journal, joined };
+    let mut pipeline = Pipeline::start(&config, Pace::Replay, store.as_ref(), extras)?;
+    let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     let bar = report::progress(reader.compressed_bytes_total(), "{bar:40} {percent} % {msg} {eta}");
-    let mut pacer = Pacer::new(args.speed);
+    let mut pacer = Pacer::new(args.speed, restored.known_at);
     let mut batch = FrameBatch::default();
     // What was read before a file failed is kept; the failure is told at the end.
     let read = loop {
@@ -136,19 +145,24 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Holds frames back to the time at which they would come.
+/// Holds frames back to the time at which they would come. What an earlier run has taken is not waited for again.
 struct Pacer {
     speed: Speed,
+    taken_to_ns: i64,
     start: Option<(i64, Instant)>,
 }
 
 impl Pacer {
-    fn new(speed: Speed) -> Self {
-        Self { speed, start: None }
+    fn new(speed: Speed, taken_to_ms: Option<u64>) -> Self {
+        let taken_to_ns = taken_to_ms.and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000_000)).unwrap_or(i64::MIN);
+        Self { speed, taken_to_ns, start: None }
     }
 
     async fn wait(&mut self, batch: &FrameBatch) {
         let (Speed::Times(times), Some(first)) = (self.speed, batch.frames.first()) else { return };
+        if first.recv_ns < self.taken_to_ns {
+            return;
+        }
         let (start_ns, start) = *self.start.get_or_insert((first.recv_ns, Instant::now()));
         let due = Duration::from_nanos(u64::try_from(first.recv_ns - start_ns).unwrap_or_default()).div_f64(times);
         tokio::time::sleep_until((start + due).into()).await;

@@ -14,14 +14,17 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_args::{ClusterArgs, join, open_store, refuse_journal};
 use super::{EX_CONFIG, EX_UNAVAILABLE, Failure, print, print_json, read_config, report, store_location};
 use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::clock;
+use crate::cluster::Cluster;
 use crate::config::{Config, Feed};
 use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
 use crate::model_dir::{self, Listing};
 use crate::notify::{self, Reload};
+use crate::status::{Status, Teller};
 use crate::store::Store;
 use crate::store::edge::EdgeRow;
 use crate::training::live::{LiveModels, listing_if_any};
@@ -54,6 +57,8 @@ pub struct RunArgs {
     /// End by itself once no frame has come for so many seconds (for recorded frames that end).
     #[arg(long, value_name = "SECONDS")]
     until_idle_secs: Option<u64>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Pass over damaged records of the journal (they are lost, and told of).
     #[arg(long)]
     skip_corrupt: bool,
@@ -70,22 +75,37 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut config = read_config(Some(&args.config))?;
     let has_store = store_location(&mut config, args.store.as_deref());
     config.engine.workers = args.workers.unwrap_or(config.engine.workers);
-    let feeds = configured_feeds(&config, &args.config)?;
-    let store = if has_store { Some(Store::open_even_if_away(&config.store, "run").await?) } else { None };
+    let mut feeds = configured_feeds(&config, &args.config)?;
+    let cluster = args.cluster.cluster()?;
+    refuse_journal(cluster.as_ref(), config.journal(args.skip_corrupt).is_some())?;
+    let join = |cluster| join(cluster, &mut config, Pace::Live, args.models.is_some(), true);
+    let joined = cluster.as_ref().map(join).transpose()?;
+    let store = if has_store { Some(open_store(&config, "run", cluster.as_ref(), Pace::Live).await?) } else { None };
     let started = Instant::now();
-    let listing = args.models.as_deref().map(|dir| listing(dir, &config)).transpose()?;
+    let is_first = cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
+    if let Some(cluster) = &cluster {
+        feeds = share(feeds, cluster);
+    }
+    if !is_first {
+        config.training.enabled = false; // models are the first process's
+    }
+    let own_models = args.models.as_deref().filter(|_| is_first);
+    let listing = own_models.map(|dir| listing(dir, &config)).transpose()?;
     let refits = refits(&args, &config, store.as_ref(), listing.as_ref())?;
-    let models = args.models.as_deref().zip(listing.as_ref());
-    let models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
+    let models = own_models.zip(listing.as_ref());
+    let mut models = models.map(|(dir, listing)| model_dir::of_listing(dir, listing)).transpose()?;
+    if args.models.is_some() {
+        models.get_or_insert_default();
+    }
     let journal = config.journal(args.skip_corrupt);
-    let keeps_journal = journal.is_some();
-    let extras = Extras { alerts: true, watch: None, models, journal };
+    let journal_dir = journal.as_ref().map(|journal| journal.dir.clone());
+    let extras = Extras { alerts: true, watch: None, models, journal, joined };
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
     let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     // What came since was not heard, and is asked for like any gap.
     let since_ms = restored.known_at.and_then(|known_at| i64::try_from(known_at).ok());
     let bounds = config.training.promote.then(|| config.training.bounds());
-    let of_dir = args.models.clone().zip(listing);
+    let of_dir = own_models.map(Path::to_owned).zip(listing);
     let models = of_dir.map(|(dir, listing)| LiveModels::new(dir, listing, refits, bounds, pipeline.edge()));
     let shutdown = CancellationToken::new();
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
@@ -93,10 +113,23 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     for (venue, feed) in feeds {
         running.spawn(run_feed(venue, feed, since_ms, outputs.clone(), shutdown.clone()));
     }
+    if running.is_empty() {
+        // Of several processes one that has no symbol works for the others until it is told to stop.
+        let (outputs, stopped) = (outputs.clone(), shutdown.clone());
+        running.spawn(async move {
+            stopped.cancelled().await;
+            drop(outputs);
+            Ok(())
+        });
+    }
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));
 
-    notify::heartbeat(&config, Arc::clone(&pipeline.quanta), shutdown.clone())?;
+    let keeps_journal = journal_dir.is_some();
+    let teller = Teller::start(pipeline.sources(), journal_dir, config.alerts.lag_s * 1_000);
+    if is_first {
+        notify::heartbeat(&config, Arc::clone(&pipeline.quanta), shutdown.clone())?;
+    }
     let (changed, reloads) = mpsc::channel(RELOADS_MAX);
     let watcher = tokio::spawn(notify::watch(Some(args.config.clone()), config.clone(), shutdown.clone(), changed));
     let quantum = Duration::from_millis(settings(&config, Pace::Live).quantum_ms);
@@ -112,6 +145,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     while let Some(ended) = running.join_next().await {
         failed.extend(ended?.err());
     }
+    teller.finish().await;
     // With a journal the next run goes on from here, so nothing is closed that isn't over.
     let summary = if keeps_journal && !is_over { pipeline.stop().await? } else { pipeline.finish().await? };
     if let Some(store) = store {
@@ -157,6 +191,17 @@ pub(super) fn configured_feeds(config: &Config, path: &Path) -> Result<Vec<(Venu
     Ok(feeds)
 }
 
+/// The symbols that this process listens to: those of all venues, dealt like cards.
+fn share(feeds: Vec<(Venue, Feed)>, cluster: &Cluster) -> Vec<(Venue, Feed)> {
+    let all = feeds.iter().flat_map(|(venue, feed)| feed.symbols.iter().map(|symbol| (*venue, symbol.clone())));
+    let own = cluster.share(all);
+    let share = |(venue, feed): (Venue, Feed)| {
+        let symbols: Vec<_> = own.iter().filter(|(of, _)| *of == venue).map(|(_, symbol)| symbol.clone()).collect();
+        (!symbols.is_empty()).then_some((venue, Feed { symbols, ..feed }))
+    };
+    feeds.into_iter().filter_map(share).collect()
+}
+
 fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> anyhow::Result<()> {
     if args.json { print_json(&report::json(summary, frames, elapsed)) } else { print(&report::text(summary, frames, elapsed)) }
 }
@@ -199,7 +244,7 @@ struct Live {
 impl Live {
     /// Until every feed has ended. The engine's channels block, so the work is done where blocking is allowed.
     async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> Self {
-        let edge = self.pipeline.edge();
+        let (edge, status) = (self.pipeline.edge(), Arc::clone(&self.pipeline.status));
         let mut beat = tokio::time::interval(self.quantum);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -210,7 +255,7 @@ impl Live {
                         if matches!(output, FeedOutput::Frames(_)) {
                             heard = Instant::now();
                         }
-                        tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames))
+                        tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames, &status))
                     }
                     None => return self,
                 },
@@ -229,7 +274,7 @@ impl Live {
             };
             let is_idle = self.frames > 0 && self.until_idle.is_some_and(|limit| heard.elapsed() > limit);
             self.is_over |= is_idle;
-            if !goes_on || self.pipeline.has_failed() || is_idle {
+            if !goes_on || self.pipeline.has_failed() || self.pipeline.a_process_ends() || is_idle {
                 self.shutdown.cancel(); // the feeds end, and with them this loop; finishing says what failed
             }
         }
@@ -237,12 +282,15 @@ impl Live {
 }
 
 /// False: the workers are gone.
-fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &mut u64) -> bool {
+fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &mut u64, status: &Status) -> bool {
     log(&output);
     match output {
         FeedOutput::Frames(batch) => {
             *frames += (batch.frames.len() + batch.defects.len()) as u64;
-            return input.push(batch);
+            let received = batch.frames.first().map(|frame| frame.recv_ns);
+            let goes_on = input.push(batch); // waits while the engine is full
+            received.iter().for_each(|recv_ns| status.taken(*recv_ns));
+            return goes_on;
         }
         FeedOutput::Gap(gap) => {
             let _ = edge.send(EdgeRow::Gap(gap)); // the keeper is gone only when the run is being torn down

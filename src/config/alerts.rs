@@ -27,6 +27,10 @@ pub struct Alerts {
     /// An alert that was not delivered within this comes in a digest marked late, in seconds.
     #[schemars(range(min = 60, max = 86_400))]
     pub late_after_s: u64,
+    /// People are told (PIPELINE_LAG) when answers are so many seconds late, three checks in a row; it is over at half of it. 0: never.
+    /// No rule is needed for it.
+    #[schemars(range(max = 3_600))]
+    pub lag_s: u64,
     /// Another channel is told of one that has failed for so long (or four times in a row), in seconds.
     #[schemars(range(min = 1, max = 86_400))]
     pub trouble_after_s: u64,
@@ -56,6 +60,7 @@ impl Default for Alerts {
             outbox: None,
             allow_addresses: Vec::new(),
             late_after_s: 1_800,
+            lag_s: 5,
             trouble_after_s: 600,
             disable_after_h: 120,
             keep_days: 7,

@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 use dataflows::model::{BaseRow, Clock, Timeframe, Venue};
 use dataflows::models::Release;
 
+use super::pace::Pace;
 use super::source::Wakers;
 use crate::frames::FrameBatch;
 use crate::recovery::Entry;
@@ -56,6 +57,18 @@ pub struct Input {
     heard_ns: [i64; Venue::ALL.len()],
     /// Frames of quanta up to here were taken by an earlier run, and are passed over.
     taken_to: u64,
+    dealing: Dealing,
+    /// With several processes: how far ahead of the others this one may be.
+    pace: Option<Pace>,
+}
+
+/// Among whom batches are dealt out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dealing {
+    /// The number of this process's first worker among them.
+    pub first: usize,
+    /// How many they are. Where all processes read the same frames these are all of their workers, and each process hands over what falls to its own.
+    pub workers: usize,
 }
 
 /// How arrival is cut.
@@ -92,25 +105,36 @@ impl Quantum {
 const NOT_HEARD: i64 = i64::MIN;
 
 impl Input {
-    pub(super) fn new(workers: Vec<Sender<Message>>, wakers: Wakers, quantum_ms: u64, idle_ms: u64) -> Self {
+    pub(super) fn new(
+        workers: Vec<Sender<Message>>,
+        wakers: Wakers,
+        quantum: Quantum,
+        idle_ms: u64,
+        dealing: Dealing,
+        pace: Option<Pace>,
+    ) -> Self {
         Self {
             workers,
             wakers,
-            quantum: Quantum::new(quantum_ms),
+            quantum,
             idle_ns: i64::try_from(idle_ms).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000),
             known_at: 0,
             next: 0,
             heard_ns: [NOT_HEARD; Venue::ALL.len()],
             taken_to: 0,
+            dealing,
+            pace,
         }
     }
 
     /// Hands over a quantum of an earlier run; they come in order, before anything else. False: the workers are gone.
     #[must_use]
     pub fn restore(&mut self, known_at: u64, past: Past) -> bool {
-        let worker = self.next_worker();
+        // Each process gives back what is its own.
+        let worker = self.next;
+        self.next = (self.next + 1) % self.workers.len();
         let sent = self.send(worker, Message::Restored { known_at, past: Box::new(past) });
-        sent && self.advance_others(worker, known_at)
+        sent && self.advance_others(Some(worker), known_at)
     }
 
     /// The earlier run is restored, up to `known_at`; live frames come next. `heard` are the venues that had not fallen silent: they do so now,
@@ -131,7 +155,8 @@ impl Input {
         self.all_restored()
     }
 
-    fn all_restored(&self) -> bool {
+    fn all_restored(&mut self) -> bool {
+        self.next = 0; // where several processes deal out the same frames, they begin alike
         (0..self.workers.len()).all(|worker| self.send(worker, Message::AllRestored))
     }
 
@@ -161,18 +186,21 @@ impl Input {
             idle.retain(|(known_at, _)| *known_at > self.taken_to);
         }
         let worker = self.next_worker();
-        let sent = self.send(worker, Message::Frames { batch, known_at: before, idle });
-        sent && self.advance_others(worker, self.known_at)
+        let sent = worker.is_none_or(|worker| self.send(worker, Message::Frames { batch, known_at: before, idle }));
+        let known_at = self.known_at;
+        sent && self.advance_others(worker, known_at) && self.pace.as_mut().is_none_or(|pace| pace.keep(known_at))
     }
 
-    fn next_worker(&mut self) -> usize {
+    /// Whose turn it is; `None`: a worker's of another process.
+    fn next_worker(&mut self) -> Option<usize> {
+        let Dealing { first, workers } = self.dealing;
         let worker = self.next;
-        self.next = (self.next + 1) % self.workers.len();
-        worker
+        self.next = (self.next + 1) % workers;
+        worker.checked_sub(first).filter(|worker| *worker < self.workers.len())
     }
 
-    fn advance_others(&self, worker: usize, known_at: u64) -> bool {
-        (0..self.workers.len()).filter(|&other| other != worker).all(|other| self.send(other, Message::Advance(known_at)))
+    fn advance_others(&self, worker: Option<usize>, known_at: u64) -> bool {
+        (0..self.workers.len()).filter(|&other| Some(other) != worker).all(|other| self.send(other, Message::Advance(known_at)))
     }
 
     /// Time passes without frames: knowledge time moves on, and venues that fell silent are let go. False: the workers are gone.

@@ -3,11 +3,18 @@
 //! [`Input`] is the feeder's side: it cuts arrival into quanta and deals batches out to workers in turn. Each worker parses
 //! its batches where timely calls it ([`source`]), runs the graph, and sends what the views changed to [`output`], where a
 //! collector puts the quanta together again. Every channel is bounded, so a slow store slows the feeder down and nothing piles up.
+//!
+//! With several processes ([`crate::cluster`]) the workers of all are one dataflow, and each process has an input and a collector of its own: what it
+//! reads, and the rows of the instruments that its workers hold. A quantum is complete when it is in all of them. `pace` bounds
+//! what is under way between processes, `telling` takes alerts to the one that tells people.
 
 mod input;
 mod output;
+mod pace;
 mod source;
+mod telling;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,21 +26,36 @@ use dataflows::hot::Counters;
 use dataflows::keeping::{Keep, Keeping, SavedState, States};
 use dataflows::model::{BaseRow, Changes, Clock, Instruments};
 use dataflows::models::Release;
-use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::Probe;
+use dataflows::processes::Processes;
+use timely::WorkerConfig;
+use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::dataflow::operators::core::InspectCore;
+use timely::dataflow::operators::vec::{Broadcast, Map};
+use timely::dataflow::operators::Probe;
+use timely::worker::Worker;
 
 use crate::accounts::Accounts;
+use crate::cluster::{Joined, Lost};
 use crate::recovery::Entry;
-use input::Message;
+use input::{Dealing, Message, Quantum};
+use pace::{Pace, Reached};
+use source::Told;
 pub use input::{Input, Past};
 pub use output::{Bundle, Collector, Next};
 pub use source::ParserFactory;
+pub use telling::{Answering, Asking, Teller};
 
 /// Batches under way to one worker.
 const INPUT_BATCHES_MAX: usize = 4;
 /// Messages under way to the collector.
 const OUTPUT_MESSAGES_MAX: usize = 1_024;
+
+/// Batches that a process may be ahead of the others, for each worker of all of them.
+const BATCHES_AHEAD_MAX: usize = 8;
+/// Live, batches are small, and clocks of hosts differ.
+const LIVE_BATCHES_AHEAD_MAX: usize = 1_024;
+/// Several hosts' silence is compared this many quanta generously.
+const SILENCE_SLACK: u64 = 2;
 
 /// Building the graph takes milliseconds; after this long the start goes on without waiting.
 const READY_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +77,10 @@ pub struct Settings {
     pub states: Arc<States>,
     /// What the views are told.
     pub views: dataflows::config::Config,
+    /// With several processes: all of them read the same frames, and each takes its share. Otherwise each has frames of its own.
+    pub shares_frames: bool,
+    /// With several processes: the first one tells people.
+    pub tells: bool,
 }
 
 /// What the workers say.
@@ -81,6 +107,8 @@ pub struct Engine {
     pub collector: Collector,
     /// The workers.
     pub running: Running,
+    /// With several processes, and where people are told.
+    pub teller: Option<Teller>,
 }
 
 /// The running workers and what they share.
@@ -92,15 +120,29 @@ pub struct Running {
     pub counters: Arc<Counters>,
     /// The names behind the ids.
     pub instruments: Arc<Instruments>,
+    /// With several processes: who went away.
+    pub lost: Option<Arc<Lost>>,
+    /// A process's input has ended.
+    ends: Arc<AtomicBool>,
 }
 
 impl Running {
+    /// With several processes: one of them has come to the end of its input.
+    #[must_use]
+    pub fn a_process_ends(&self) -> bool {
+        self.ends.load(Ordering::Acquire)
+    }
+
     /// Waits for the workers to finish; the input must have been finished and the collector be read meanwhile.
     ///
     /// # Errors
-    /// If a worker could not start or panicked.
+    /// If a worker could not start or panicked, or another process is lost.
     pub fn join(self) -> anyhow::Result<()> {
-        self.workers.join().map_err(|panic| anyhow::anyhow!("a worker died: {}", panic_text(&*panic)))?
+        let ended = self.workers.join().map_err(|panic| anyhow::anyhow!("a worker died: {}", panic_text(&*panic)));
+        match self.lost.as_ref().and_then(|lost| lost.who()) {
+            Some(lost) => Err(lost.clone().into()),
+            None => ended?,
+        }
     }
 }
 
@@ -109,7 +151,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// Starts the workers; they are ready for input when it returns. `models` are known before anything else.
+/// Starts the workers; they are ready for input when it returns. `models` are known before anything else. `joined`: the other processes.
 ///
 /// # Errors
 /// If there are no workers.
@@ -118,39 +160,67 @@ pub fn start(
     instruments: Arc<Instruments>,
     parsers: ParserFactory,
     models: Vec<Release>,
+    joined: Option<Joined>,
 ) -> anyhow::Result<Engine> {
     anyhow::ensure!(settings.workers > 0, "an engine of 0 workers can do nothing; set engine.workers to 1 or more");
-    let accounts = Arc::new(Accounts::default());
-    let counters = Arc::new(Counters::default());
-    let (to_collector, from_workers) = bounded(OUTPUT_MESSAGES_MAX);
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..settings.workers).map(|_| bounded(INPUT_BATCHES_MAX)).unzip();
-    let wakers = source::Wakers::new(settings.workers);
-    let mut input = Input::new(senders, wakers.clone(), settings.quantum_ms, settings.idle_ms);
-    let collector = Collector::new(from_workers);
-    let (ready, is_ready) = bounded(settings.workers);
     let workers = settings.workers;
+    let (accounts, counters, ends) = (Arc::new(Accounts::default()), Arc::new(Counters::default()), Arc::default());
+    let (to_collector, from_workers) = bounded(OUTPUT_MESSAGES_MAX);
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(INPUT_BATCHES_MAX)).unzip();
+    let wakers = source::Wakers::new(workers);
+    let reached = Arc::new(Reached::default());
+    let (mut dealing, mut pace, mut wires, mut teller) = (Dealing { first: 0, workers }, None, None, None);
+    let lost = joined.as_ref().map(|joined| Arc::clone(&joined.lost));
+    let is_first = joined.as_ref().is_none_or(|joined| joined.process == 0);
+    if let Some(Joined { process, processes, lost, .. }) = &joined {
+        let all = processes * workers;
+        if settings.shares_frames {
+            dealing = Dealing { first: process * workers, workers: all };
+        }
+        let ahead = if settings.shares_frames { BATCHES_AHEAD_MAX * all } else { LIVE_BATCHES_AHEAD_MAX };
+        pace = Some(Pace::new(Arc::clone(&reached), Arc::clone(lost), ahead));
+        (wires, teller) = settings.tells.then(|| telling::wires(*process, workers, Arc::clone(lost))).unzip();
+    }
+    let mut input = Input::new(senders, wakers.clone(), Quantum::new(settings.quantum_ms), settings.idle_ms, dealing, pace);
+    let collector = Collector::new(from_workers, reached);
+    let (ready, is_ready) = bounded(workers);
     let running = {
-        let (accounts, counters, instruments) = (accounts.clone(), counters.clone(), instruments.clone());
-        let work = move || run(&settings, receivers, wakers, to_collector, ready, parsers, accounts, counters, instruments);
+        let shared = Shared {
+            settings,
+            receivers: Mutex::new(receivers.into_iter().map(Some).collect()),
+            wakers,
+            to_collector,
+            ready,
+            parsers,
+            accounts: Arc::clone(&accounts),
+            counters: Arc::clone(&counters),
+            instruments: Arc::clone(&instruments),
+            first: joined.as_ref().map(|joined| joined.process * workers),
+            wires,
+            ends: Arc::clone(&ends),
+        };
+        let work = move || shared.run(joined);
         std::thread::Builder::new().name("engine".into()).spawn(work).context("starting the engine's thread")?
     };
     for _ in 0..workers {
         match is_ready.recv_timeout(READY_MAX) {
             Ok(None) => {}
-            Ok(Some(failed)) => anyhow::bail!("going on from a snapshot: {failed}; move the journal's directory away to begin anew"),
+            Ok(Some(failed)) => {
+                anyhow::bail!("going on from a snapshot: {failed}; move the journal's directory away to begin anew")
+            }
             Err(_) => break, // a worker died on the way; joining tells why
         }
     }
-    for model in models {
+    for model in models.into_iter().filter(|_| is_first) {
         let _ = input.release(model); // if the workers are gone, the first frames tell
     }
-    Ok(Engine { input, collector, running: Running { workers: running, accounts, counters, instruments } })
+    Ok(Engine { input, collector, running: Running { workers: running, accounts, counters, instruments, lost, ends }, teller })
 }
 
-#[allow(clippy::too_many_arguments)] // the wiring of one thread, called once
-fn run(
-    settings: &Settings,
-    receivers: Vec<Receiver<Message>>,
+/// What this process's workers share.
+struct Shared {
+    settings: Settings,
+    receivers: Mutex<Vec<Option<Receiver<Message>>>>,
     wakers: source::Wakers,
     to_collector: Sender<Output>,
     ready: Sender<Option<String>>,
@@ -158,83 +228,122 @@ fn run(
     accounts: Arc<Accounts>,
     counters: Arc<Counters>,
     instruments: Arc<Instruments>,
-) -> anyhow::Result<()> {
-    let receivers: Arc<Mutex<Vec<Option<Receiver<Message>>>>> = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect()));
-    let views_config = settings.views.clone();
-    let quantum = input::Quantum::new(settings.quantum_ms);
-    let ahead_ms_max = settings.ahead_ms_max;
-    let keeps_journal = settings.keeps_journal;
-    let states = Arc::clone(&settings.states);
-    let guards = timely::execute(timely::Config::process(settings.workers), move |worker| {
-        let index = worker.index();
-        let input = receivers.lock().ok().and_then(|mut receivers| receivers.get_mut(index)?.take());
+    /// With several processes: the number of the first of them.
+    first: Option<usize>,
+    wires: Option<telling::Wires>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Shared {
+    fn run(self, joined: Option<Joined>) -> anyhow::Result<()> {
+        let workers = self.settings.workers;
+        let built = match joined {
+            None => timely::CommunicationConfig::Process(workers).try_build().map_err(anyhow::Error::msg),
+            Some(joined) => joined.build(workers).map_err(anyhow::Error::from),
+        };
+        let (builders, guard) = built.with_context(|| format!("starting {workers} workers"))?;
+        let guards = timely::execute::execute_from(builders, guard, WorkerConfig::default(), move |worker| self.work(worker));
+        let guards = guards.map_err(|error| anyhow::anyhow!("starting {workers} workers: {error}"))?;
+        for result in guards.join() {
+            result.map_err(|error| anyhow::anyhow!("a worker died: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn work(&self, worker: &mut Worker) {
+        let local = worker.index() - self.first.unwrap_or(0);
+        let input = self.receivers.lock().ok().and_then(|mut receivers| receivers.get_mut(local)?.take());
         let probe = ProbeHandle::new();
-        let out = to_collector.clone();
-        let saved = to_collector.clone();
+        let saved = self.to_collector.clone();
         let keep: Keep = Arc::new(move |state| {
             let _ = saved.send(Output::Saved(state)); // as below
         });
-        let keeping = Keeping::new(index, worker.peers(), keep, Arc::clone(&states));
-        worker.dataflow::<u64, _, _>(|scope| {
-            let parser = source::Parsing {
-                parsers: parsers.clone(),
-                accounts: accounts.clone(),
-                out: out.clone(),
-                quantum,
-                ahead_ms_max,
-            };
-            let mut inputs = source::source(scope, input, &wakers, parser, keeps_journal, keeping.clone());
-            if keeps_journal {
-                let sender = out.clone();
-                inputs.clocks = inputs.clocks.inspect_container(move |event| {
-                    if let Ok((known_at, clocks)) = event {
-                        let lasting = clocks.iter().copied().filter(|clock| !matches!(clock, Clock::Flush | Clock::Save)).collect();
-                        let _ = sender.send(Output::Clocks(*known_at, lasting)); // as below
-                    }
-                });
-            }
-            let (views, journal) = graph::build(inputs, &views_config, &instruments, &counters);
-            if keeps_journal {
-                let sender = out.clone();
-                journal
-                    .inspect_container(move |event| {
-                        if let Ok((known_at, rows)) = event {
-                            let _ = sender.send(Output::Base(*known_at, rows.clone())); // as below
-                        }
-                    })
-                    .probe_with(&probe);
-            }
-            macro_rules! send {
-                ($($view:ident: $kind:ident($row:ty),)*) => {$(
-                    let sender = out.clone();
-                    views.$view.inner
-                        .inspect_container(move |event| if let Ok((_, changes)) = event {
-                            // The collector is gone only when the run is being torn down.
-                            let _ = sender.send(Output::Changes(Changes::$kind(changes.clone())));
-                        })
-                        .probe_with(&probe);
-                )*};
-            }
-            dataflows::for_each_view!(send);
-        });
-        let _ = ready.send(keeping.failed()); // nobody waits any more: as good
+        let keeping = Keeping::new(worker.index(), worker.peers(), keep, Arc::clone(&self.settings.states));
+        worker.dataflow::<u64, _, _>(|scope| self.build(scope, local, input, keeping.clone(), &probe));
+        if let Some(wires) = &self.wires {
+            worker.dataflow::<u64, _, _>(|scope| telling::build(scope, wires, local == 0));
+        }
+        let _ = self.ready.send(keeping.failed()); // nobody waits any more: as good
         let mut told = 0;
         while !probe.done() {
             worker.step_or_park(None);
             // One worker's probe speaks for all: progress is global, and their sends came before it.
             let complete = probe.with_frontier(|frontier| frontier.first().copied());
-            if index == 0 && complete.is_some_and(|to| to > told) {
+            if local == 0 && complete.is_some_and(|to| to > told) {
                 told = complete.unwrap_or(told);
-                let _ = out.send(Output::Progress(told));
+                let _ = self.to_collector.send(Output::Progress(told));
             }
         }
-        if index == 0 {
-            let _ = out.send(Output::Progress(u64::MAX));
+        if local == 0 {
+            let _ = self.to_collector.send(Output::Progress(u64::MAX));
         }
-    })
-    .map_err(|error| anyhow::anyhow!("starting {} workers: {error}", settings.workers))?;
-    for result in guards.join() {
-        result.map_err(|error| anyhow::anyhow!("a worker died: {error}"))?;
     }
-    Ok(())
+
+    fn build<'scope>(
+        &self,
+        scope: Scope<'scope, u64>,
+        local: usize,
+        input: Option<Receiver<Message>>,
+        keeping: Keeping,
+        probe: &ProbeHandle<u64>,
+    ) {
+        let keeps_journal = self.settings.keeps_journal;
+        let parsing = source::Parsing {
+            worker: local,
+            names: self.first.map(|_| Arc::clone(&self.instruments)),
+            parsers: self.parsers.clone(),
+            accounts: self.accounts.clone(),
+            out: self.to_collector.clone(),
+            quantum: Quantum::new(self.settings.quantum_ms),
+            ahead_ms_max: self.settings.ahead_ms_max,
+        };
+        let (mut inputs, told) = source::source(scope, input, &self.wakers, parsing, keeps_journal, keeping);
+        inputs.processes = told.map(|told| self.processes(told));
+        if keeps_journal {
+            let sender = self.to_collector.clone();
+            inputs.clocks = inputs.clocks.inspect_container(move |event| {
+                if let Ok((known_at, clocks)) = event {
+                    let lasting = clocks.iter().copied().filter(|clock| !matches!(clock, Clock::Flush | Clock::Save)).collect();
+                    let _ = sender.send(Output::Clocks(*known_at, lasting)); // as below
+                }
+            });
+        }
+        let (views, journal) = graph::build(inputs, &self.settings.views, &self.instruments, &self.counters);
+        if keeps_journal {
+            let sender = self.to_collector.clone();
+            journal
+                .inspect_container(move |event| {
+                    if let Ok((known_at, rows)) = event {
+                        let _ = sender.send(Output::Base(*known_at, rows.clone())); // as below
+                    }
+                })
+                .probe_with(probe);
+        }
+        macro_rules! send {
+            ($($view:ident: $kind:ident($row:ty),)*) => {$(
+                let sender = self.to_collector.clone();
+                views.$view.inner
+                    .inspect_container(move |event| if let Ok((_, changes)) = event {
+                        // The collector is gone only when the run is being torn down.
+                        let _ = sender.send(Output::Changes(Changes::$kind(changes.clone())));
+                    })
+                    .probe_with(probe);
+            )*};
+        }
+        dataflows::for_each_view!(send);
+    }
+
+    /// What the processes tell each other comes to every worker.
+    fn processes<'scope>(&self, told: StreamVec<'scope, u64, Told>) -> Processes<'scope> {
+        let ends = Arc::clone(&self.ends);
+        let names = told.broadcast().flat_map(move |told| match told {
+            Told::Name(venue, symbol) => Some((venue, symbol)),
+            Told::Ends => {
+                ends.store(true, Ordering::Release);
+                None
+            }
+        });
+        let Settings { idle_ms, quantum_ms, .. } = self.settings;
+        Processes { names, heard_ms: idle_ms.saturating_sub(SILENCE_SLACK * quantum_ms) }
+    }
 }

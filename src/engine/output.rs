@@ -1,6 +1,7 @@
 //! The collector: puts together what the workers' views said, quantum by quantum, in order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -8,6 +9,7 @@ use dataflows::keeping::SavedState;
 use dataflows::model::{BaseRow, Change, Changes, Clock};
 
 use super::Output;
+use super::pace::Reached;
 use crate::recovery::Entry;
 
 /// Everything of one quantum: what entered, and what follows from it.
@@ -42,11 +44,20 @@ pub struct Collector {
     from_workers: Receiver<Output>,
     waiting: BTreeMap<u64, Bundle>,
     complete_to: u64,
+    /// Told what has been given out, and come back for more: several processes keep step by it.
+    reached: Arc<Reached>,
 }
 
 impl Collector {
-    pub(super) fn new(from_workers: Receiver<Output>) -> Self {
-        Self { from_workers, waiting: BTreeMap::new(), complete_to: 0 }
+    pub(super) fn new(from_workers: Receiver<Output>, reached: Arc<Reached>) -> Self {
+        Self { from_workers, waiting: BTreeMap::new(), complete_to: 0, reached }
+    }
+
+    /// Takes in what the workers have said so far, so that they needn't wait while whoever reads here waits for something else.
+    pub fn take_in(&mut self) {
+        while let Ok(output) = self.from_workers.try_recv() {
+            self.take(output);
+        }
     }
 
     /// The next complete quantum; waits for it, so long at most.
@@ -55,7 +66,13 @@ impl Collector {
             if let Some(first) = self.waiting.first_entry()
                 && *first.key() < self.complete_to
             {
+                self.reached.set(*first.key());
                 return Next::Bundle(Box::new(first.remove()));
+            }
+            self.reached.set(self.complete_to);
+            // Workers of several processes may go on with other things afterwards.
+            if self.complete_to == u64::MAX {
+                return Next::End;
             }
             let received = match patience {
                 Some(patience) => self.from_workers.recv_timeout(patience),

@@ -4,15 +4,17 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use dataflows::model::{BaseRow, Clock, FundingKind, MINUTE_MS, Tick, Venue};
+use dataflows::model::{BaseRow, Clock, FundingKind, InstrumentId, Instruments, MINUTE_MS, Tick, Venue};
 use dataflows::graph::Inputs;
 use dataflows::keeping::Keeping;
 use dataflows::models::Release;
+use rustc_hash::FxHashSet;
+use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::Scope;
+use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
 use super::Output;
@@ -32,6 +34,9 @@ const TICKS_PER_CONTAINER: usize = 512;
 const FRAMES_PER_CALL: usize = 8_192;
 /// Quanta read before the graph gets its turn. Each under way costs every operator a buffer, however little is in it.
 const QUANTA_PER_CALL: usize = 16;
+
+/// Ticks, clock records, models, what is restored. (What other processes are told comes on a fifth.)
+const OUTPUTS_ALONE: usize = 4;
 
 /// Wakes sleeping workers.
 #[derive(Clone)]
@@ -53,8 +58,21 @@ impl Wakers {
     }
 }
 
+/// What one process tells all others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Told {
+    /// It reads of this instrument.
+    Name(Venue, String),
+    /// Its input has ended.
+    Ends,
+}
+
 /// What the source needs beside its input.
 pub(super) struct Parsing {
+    /// The worker's number in this process.
+    pub worker: usize,
+    /// Where there are other processes: the names that they are told.
+    pub names: Option<Arc<Instruments>>,
     pub parsers: ParserFactory,
     pub accounts: Arc<Accounts>,
     pub out: Sender<Output>,
@@ -71,7 +89,7 @@ pub(super) fn source<'scope>(
     parsing: Parsing,
     keeps_journal: bool,
     keeping: Keeping,
-) -> Inputs<'scope> {
+) -> (Inputs<'scope>, Option<StreamVec<'scope, u64, Told>>) {
     let mut builder = OperatorBuilder::new("frames".to_owned(), scope);
     let worker = scope.worker();
     let address = builder.operator_info().address;
@@ -79,7 +97,8 @@ pub(super) fn source<'scope>(
     let (clocks_out, clocks) = builder.new_output();
     let (releases_out, releases) = builder.new_output();
     let (restored_out, restored) = builder.new_output();
-    *wakers.0[worker.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.sync_activator_for(address.to_vec()));
+    let (told_out, told) = parsing.names.is_some().then(|| builder.new_output()).unzip();
+    *wakers.0[parsing.worker].lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.sync_activator_for(address.to_vec()));
     let activator = worker.activator_for(address);
 
     builder.build(move |capabilities| {
@@ -87,11 +106,20 @@ pub(super) fn source<'scope>(
         let mut clocks_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Clock>>>::from(clocks_out);
         let mut releases_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Release>>>::from(releases_out);
         let mut restored_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<BaseRow>>>::from(restored_out);
+        let mut told_out = told_out.map(OutputBuilder::<_, CapacityContainerBuilder<Vec<Told>>>::from);
         let mut times = input.is_some().then(|| Times::new(capabilities, keeps_journal));
         let mut reading = Reading::new(parsing);
         move |_frontiers| {
             let (Some(input), Some(at)) = (input.as_ref(), times.as_mut()) else { return };
-            let mut emit = |at: &Times, ticks: &mut Vec<Tick>, clocks: &mut Vec<Clock>| {
+            let mut tell = |at: &Times, told: &mut Vec<Told>| {
+                if let (Some(told_out), Some(capability)) = (&mut told_out, &at.told) {
+                    told_out.activate().session(capability).give_iterator(told.drain(..));
+                }
+            };
+            let mut emit = |at: &Times, ticks: &mut Vec<Tick>, clocks: &mut Vec<Clock>, told: &mut Vec<Told>| {
+                if !told.is_empty() {
+                    tell(at, told);
+                }
                 if !ticks.is_empty() {
                     ticks_out.activate().session(&at.ticks).give_container(ticks);
                     ticks.clear();
@@ -115,7 +143,7 @@ pub(super) fn source<'scope>(
                 Ok(Message::Idle(idle)) => {
                     for (known_at, venue) in idle {
                         at.advance(known_at);
-                        emit(at, &mut Vec::new(), &mut vec![Clock::Idle(venue)]);
+                        emit(at, &mut Vec::new(), &mut vec![Clock::Idle(venue)], &mut Vec::new());
                     }
                     activator.activate();
                 }
@@ -125,7 +153,7 @@ pub(super) fn source<'scope>(
                     if let Some(capability) = &at.restored {
                         restored_out.activate().session(capability).give_iterator(rows.into_iter());
                     }
-                    emit(at, &mut Vec::new(), &mut clocks);
+                    emit(at, &mut Vec::new(), &mut clocks, &mut Vec::new());
                     entries.into_iter().for_each(|entry| reading.send(Output::Entered(known_at, entry)));
                     activator.activate();
                 }
@@ -140,20 +168,23 @@ pub(super) fn source<'scope>(
                 }
                 Ok(Message::Save(known_at)) => {
                     at.advance(known_at);
-                    emit(at, &mut Vec::new(), &mut vec![Clock::Save]);
+                    emit(at, &mut Vec::new(), &mut vec![Clock::Save], &mut Vec::new());
                     activator.activate();
                 }
                 Ok(Message::Flush(known_at)) => {
                     at.advance(known_at);
-                    emit(at, &mut Vec::new(), &mut vec![Clock::Flush]);
+                    emit(at, &mut Vec::new(), &mut vec![Clock::Flush], &mut Vec::new());
                     activator.activate();
                 }
                 Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => times = None,
+                Err(TryRecvError::Disconnected) => {
+                    emit(at, &mut Vec::new(), &mut Vec::new(), &mut vec![Told::Ends]);
+                    times = None;
+                }
             }
         }
     });
-    Inputs { ticks, clocks, releases, restored: keeps_journal.then_some(restored), keeping }
+    (Inputs { ticks, clocks, releases, restored: keeps_journal.then_some(restored), keeping, processes: None }, told)
 }
 
 /// The capabilities of the outputs.
@@ -163,17 +194,20 @@ struct Times {
     releases: Capability<u64>,
     /// Until everything is restored.
     restored: Option<Capability<u64>>,
+    /// Where there are other processes.
+    told: Option<Capability<u64>>,
 }
 
 impl Times {
     fn new(mut capabilities: Vec<Capability<u64>>, keeps_journal: bool) -> Self {
+        let told = (capabilities.len() > OUTPUTS_ALONE).then(|| capabilities.pop()).flatten();
         let restored = capabilities.pop().filter(|_| keeps_journal);
         let releases = capabilities.pop();
         let clocks = capabilities.pop();
         let ticks = capabilities.pop();
         match (ticks, clocks, releases) {
-            (Some(ticks), Some(clocks), Some(releases)) => Self { ticks, clocks, releases, restored },
-            _ => unreachable!("timely makes one capability an output, and there are four"),
+            (Some(ticks), Some(clocks), Some(releases)) => Self { ticks, clocks, releases, restored, told },
+            _ => unreachable!("timely makes one capability an output, and there are four at least"),
         }
     }
 
@@ -186,8 +220,8 @@ impl Times {
             self.ticks.downgrade(&known_at);
             self.clocks.downgrade(&known_at);
             self.releases.downgrade(&known_at);
-            if let Some(restored) = &mut self.restored {
-                restored.downgrade(&known_at);
+            for capability in self.restored.iter_mut().chain(&mut self.told) {
+                capability.downgrade(&known_at);
             }
         }
     }
@@ -200,6 +234,9 @@ struct Reading {
     counts: Counts,
     ticks: Vec<Tick>,
     clocks: Vec<Clock>,
+    told: Vec<Told>,
+    /// Whose names the other processes have been told.
+    named: FxHashSet<InstrumentId>,
     heard: [Heard; Venue::ALL.len()],
     batch: Option<Pages>,
 }
@@ -227,6 +264,8 @@ impl Reading {
             counts: Counts::default(),
             ticks: Vec::with_capacity(TICKS_PER_CONTAINER),
             clocks: Vec::new(),
+            told: Vec::new(),
+            named: FxHashSet::default(),
             heard: Default::default(),
             batch: None,
         }
@@ -238,7 +277,7 @@ impl Reading {
     }
 
     /// Reads some frames of the batch at hand, so that the graph works on their ticks before more are made. False: there is none.
-    fn go_on(&mut self, at: &mut Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>)) -> bool {
+    fn go_on(&mut self, at: &mut Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>, &mut Vec<Told>)) -> bool {
         let Some(mut pages) = self.batch.take() else { return false };
         let batch = Arc::clone(&pages.batch);
         let mut end = batch.frames.len().min(pages.next + FRAMES_PER_CALL);
@@ -261,7 +300,7 @@ impl Reading {
             }
             self.parse(batch.payload(frame), frame, at.known_at());
             if self.ticks.len() >= TICKS_PER_CONTAINER {
-                emit(at, &mut self.ticks, &mut self.clocks);
+                emit(at, &mut self.ticks, &mut self.clocks, &mut self.told);
             }
         }
         if end < batch.frames.len() {
@@ -277,7 +316,7 @@ impl Reading {
         true
     }
 
-    fn hand_over(&mut self, at: &Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>)) {
+    fn hand_over(&mut self, at: &Times, emit: &mut impl FnMut(&Times, &mut Vec<Tick>, &mut Vec<Clock>, &mut Vec<Told>)) {
         for (venue, heard) in Venue::ALL.into_iter().zip(&mut self.heard) {
             let newest_ts = heard.newest_ts;
             self.clocks.extend(heard.minutes.iter().map(|&minute| Clock::Active { venue, minute, newest_ts }));
@@ -285,7 +324,7 @@ impl Reading {
                 *heard = Heard::default();
             }
         }
-        emit(at, &mut self.ticks, &mut self.clocks);
+        emit(at, &mut self.ticks, &mut self.clocks, &mut self.told);
     }
 
     #[inline]
@@ -302,6 +341,10 @@ impl Reading {
             }
             let heard = &mut self.heard[frame.venue as usize];
             self.ticks[before..].iter().for_each(|tick| heard.note(tick));
+            if let Some(names) = &self.parsing.names {
+                let fresh = self.ticks[before..].iter().map(Tick::instrument).filter(|id| self.named.insert(*id));
+                self.told.extend(fresh.filter_map(|id| names.get(id)).map(|known| Told::Name(known.venue, known.symbol.clone())));
+            }
         }
         self.counts.add(frame.venue, &outcome);
         if let Outcome::Rejected(rejection) = outcome {

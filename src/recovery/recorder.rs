@@ -131,6 +131,17 @@ impl Recorder {
         }
     }
 
+    /// The journal, for who asks how it is doing.
+    #[must_use]
+    pub fn journal(&self) -> Option<Arc<GroupSync>> {
+        self.writing.as_ref().map(|writing| Arc::clone(&writing.sync))
+    }
+
+    /// As [`Collector::take_in`].
+    pub fn take_in(&mut self) {
+        self.collector.take_in();
+    }
+
     /// What the edge said after the last quantum.
     #[must_use]
     pub fn rest(&self) -> Vec<EdgeRow> {
@@ -235,7 +246,13 @@ impl Writing {
             let health = self.sync.health();
             let (attempts, reason) = health.failing.unwrap_or((0, "the disk is slow".into()));
             let (waiting_bytes, waiting_ms) = (health.waiting_bytes, health.waiting.unwrap_or_default().as_millis());
-            tracing::error!(waiting_bytes, waiting_ms, attempts, reason, "the journal can't be written: everything waits until its disk takes it again");
+            tracing::error!(
+                waiting_bytes,
+                waiting_ms,
+                attempts,
+                reason,
+                "the journal can't be written: everything waits until its disk takes it again"
+            );
         }
     }
 }

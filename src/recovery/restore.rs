@@ -125,7 +125,11 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
             remembered_to = read.about.known_at;
             begun.about.names = read.about.names;
             let (of, now) = (&snapshot.manifest.fingerprint, &fingerprint);
-            tracing::warn!(of, now, "the snapshot is of another configuration or version: states are made again from the records that are kept, what looks further back fills up again");
+            tracing::warn!(
+                of,
+                now,
+                "the snapshot is of another configuration or version: states are made again from the records that are kept, what looks further back fills up again"
+            );
         }
     }
     crash::point("restore: snapshot read");

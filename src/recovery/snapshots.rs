@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -72,22 +72,30 @@ impl Cut {
 pub struct Snapshotter {
     cuts: Sender<Cut>,
     is_busy: Arc<AtomicBool>,
+    last_known_at: Arc<AtomicU64>,
 }
 
 impl Snapshotter {
     /// Starts the thread.
     pub(super) fn start(snapshots: Snapshots, fingerprint: String, keep_for: Duration, stored: Stored) -> io::Result<Self> {
         let (cuts, received) = bounded(1);
-        let is_busy = Arc::new(AtomicBool::new(false));
-        let work = Work { snapshots, fingerprint, keep_for, stored, past: VecDeque::new(), is_busy: Arc::clone(&is_busy) };
+        let (is_busy, last_known_at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (busy, last) = (Arc::clone(&is_busy), Arc::clone(&last_known_at));
+        let work = Work { snapshots, fingerprint, keep_for, stored, past: VecDeque::new(), is_busy: busy, last_known_at: last };
         std::thread::Builder::new().name("snapshots".into()).spawn(move || work.run(&received))?;
-        Ok(Self { cuts, is_busy })
+        Ok(Self { cuts, is_busy, last_known_at })
     }
 
     /// One is being made.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.is_busy.load(Ordering::Acquire)
+    }
+
+    /// The quantum of the last one that this run made; 0: none yet.
+    #[must_use]
+    pub fn last_known_at(&self) -> u64 {
+        self.last_known_at.load(Ordering::Relaxed)
     }
 
     /// Hands a cut over; if there is one already, it is not needed.
@@ -105,6 +113,7 @@ struct Work {
     /// Earlier ones, by when they were made.
     past: VecDeque<(Instant, Seq)>,
     is_busy: Arc<AtomicBool>,
+    last_known_at: Arc<AtomicU64>,
 }
 
 impl Work {
@@ -121,6 +130,7 @@ impl Work {
             let bytes: usize = cut.states.iter().map(|state| state.bytes.len()).sum();
             match self.write(cut) {
                 Ok(()) => {
+                    self.last_known_at.store(known_at, Ordering::Relaxed);
                     let took_ms = begun.elapsed().as_millis();
                     tracing::info!(known_at, bytes, took_ms, "a snapshot is made");
                 }
@@ -178,7 +188,9 @@ pub(super) struct Begun {
 
 /// Reads a snapshot, the bytes of which have been checked.
 pub(super) fn read(snapshot: &Snapshot) -> anyhow::Result<Begun> {
-    let part = |name: &str| snapshot.open(name)?.with_context(|| format!("the snapshot of record {} has no part {name}", snapshot.manifest.up_to));
+    let part = |name: &str| {
+        snapshot.open(name)?.with_context(|| format!("the snapshot of record {} has no part {name}", snapshot.manifest.up_to))
+    };
     let whole = |name: &str| -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         part(name)?.read_to_end(&mut bytes).with_context(|| format!("reading a snapshot's part {name}"))?;

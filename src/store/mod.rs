@@ -32,7 +32,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataflows::model::Instruments;
 
@@ -48,6 +48,10 @@ use spool::Spool;
 
 /// A ClickHouse that doesn't answer in this time is away.
 const ANSWER_AT_START_MAX: Duration = Duration::from_secs(10);
+/// Another process may take so long to make the tables.
+const TABLES_MAX: Duration = Duration::from_secs(60);
+/// How often is looked for them.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// An open store: a ClickHouse database, and the embedded engine behind it if there is one.
 #[derive(Debug)]
@@ -96,6 +100,42 @@ impl Store {
             Err(error) => return Err(error),
         }
         Ok(store)
+    }
+
+    /// As [`Self::open`] for writing, but on a server another process makes the tables: waits until they are there. `even_without`: goes on
+    /// if they don't come, as [`Self::open_even_if_away`] does.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_beside(config: &config::Store, role: &'static str, even_without: bool) -> Result<Self, StoreError> {
+        let mut store = Self::connect(config, Mode::Write(role)).await?;
+        if store.engine.is_some() {
+            migrate::apply(&store.client, &store.database).await?;
+            store.migrated = true;
+            return Ok(store);
+        }
+        let until = Instant::now() + TABLES_MAX;
+        loop {
+            let why = match migrate::pending(&store.client, &store.database).await {
+                Ok(pending) if pending.is_empty() => {
+                    store.migrated = true;
+                    return Ok(store);
+                }
+                Ok(pending) => format!("{} migrations are missing; the first process of --hosts makes them", pending.len()),
+                Err(error) if error.is_retryable() => error.to_string(),
+                Err(error) => return Err(error),
+            };
+            if Instant::now() >= until {
+                let what = format!("waiting for the tables of {}", store.database);
+                let error = StoreError::Unavailable { what, message: why };
+                if !even_without {
+                    return Err(error);
+                }
+                tracing::warn!(%error, spool = %store.spool_dir.display(), "rows go to the spool until ClickHouse has its tables");
+                return Ok(store);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// As [`Self::open`], but leaves the database as it is.

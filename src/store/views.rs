@@ -57,7 +57,7 @@ pub const VIEWS: &[View] = &[
     view("lead_lag", &["symbol_a", "symbol_b", "ts"]),
     view("lead_scores", &["symbol", "ts"]),
     view("leaders", &["onset"]),
-    View { of_arrival: Some("event_type = 'FEED_GAP'"), ..view("alerts", &["id"]) },
+    View { of_arrival: Some("event_type IN ('FEED_GAP', 'PIPELINE_LAG')"), ..view("alerts", &["id"]) },
     arrival("late_events", &["venue", "stream", "known_at", "seq"]),
     arrival("rejected_frames", &["venue", "stream", "known_at", "seq"]),
     arrival("feed_gaps", &["venue", "stream", "symbol", "from_ts"]),

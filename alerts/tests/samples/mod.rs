@@ -200,6 +200,10 @@ pub fn events() -> Vec<(Event, Event)> {
         known_at_ms: T0 + 125,
     };
     events.push((Event::feed_gap(gap.clone()), Event::feed_gap(alerts::FeedGapFacts { to_ms: ended_at_ms, ..gap })));
+    let lag =
+        alerts::PipelineLagFacts { onset_ms: T0, ended_at_ms: None, worst_ms: 7_400, limit_ms: 5_000, known_at_ms: T0 + 4_000 };
+    events
+        .push((Event::pipeline_lag(lag), Event::pipeline_lag(alerts::PipelineLagFacts { ended_at_ms, worst_ms: 12_600, ..lag })));
     let threshold = alerts::ThresholdFacts {
         rule: "funding-z".into(),
         view: "funding".into(),

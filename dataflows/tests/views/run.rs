@@ -210,7 +210,10 @@ pub fn run_from(
 ) -> (History, Arc<Counters>, Journal, States) {
     let mut journal = Journal::new();
     for (&known_at, batches) in &feed {
-        let clocks = batches.iter().flat_map(|batch| batch.clocks.iter().copied()).filter(|clock| !matches!(clock, Clock::Flush | Clock::Save));
+        let clocks = batches
+            .iter()
+            .flat_map(|batch| batch.clocks.iter().copied())
+            .filter(|clock| !matches!(clock, Clock::Flush | Clock::Save));
         journal.entry(known_at).or_default().1.extend(clocks);
     }
     let counters = Arc::new(Counters::default());
@@ -237,7 +240,7 @@ pub fn run_from(
             let all_saved = Arc::clone(&all_saved);
             let keep = move |SavedState { view, bytes, .. }| all_saved.lock().unwrap().entry(view).or_default().push(bytes);
             let keeping = Keeping::new(index, peers, Arc::new(keep), Arc::clone(&past));
-            let inputs = graph::Inputs { ticks, clocks, releases, restored, keeping: keeping.clone() };
+            let inputs = graph::Inputs { ticks, clocks, releases, restored, keeping: keeping.clone(), processes: None };
             let (views, journal) = graph::build(inputs, &config, &instruments, &all_counters);
             assert_eq!(keeping.failed(), None);
             all_collected.listen(views);

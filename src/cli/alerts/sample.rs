@@ -2,7 +2,7 @@
 
 use alerts::facts::{
     CascadeFacts, CorrelationFacts, Coverage, FeedGapFacts, FundingEpisode, FundingFacts, LeaderFacts, MarketCascadeFacts,
-    OiShockFacts, Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
+    OiShockFacts, PipelineLagFacts, Regime, RegimeFacts, RegimeTopic, SideBias, VolatilityFacts, ZoneSide, ZoneTouchFacts,
 };
 use alerts::{Chart, Event, EventType, Severity};
 
@@ -38,6 +38,7 @@ impl Sample {
             EventType::RegimeConfirmed => self.regime(RegimeTopic::Confirmed),
             EventType::ModelDrift => self.regime(RegimeTopic::Drift),
             EventType::FeedGap => self.feed_gap(),
+            EventType::PipelineLag => self.lag(),
             EventType::Threshold => {
                 let rule = Rule {
                     name: "sample".into(),
@@ -232,6 +233,16 @@ impl Sample {
         }
     }
 
+    fn lag(&self) -> Event {
+        Event::pipeline_lag(PipelineLagFacts {
+            onset_ms: self.now_ms - 6_000,
+            ended_at_ms: None,
+            worst_ms: 7_400,
+            limit_ms: 5_000,
+            known_at_ms: self.now_ms,
+        })
+    }
+
     fn feed_gap(&self) -> Event {
         Event::feed_gap(FeedGapFacts {
             venue: self.venue.clone(),
@@ -255,7 +266,8 @@ mod tests {
         for event_type in EventType::ALL {
             let (event, chart) = sample.of(event_type);
             assert_eq!(event.event_type, event_type);
-            assert!(event.title.contains("ETH"), "{}", event.title);
+            let speaks_of_us = event_type == EventType::PipelineLag;
+            assert!(speaks_of_us || event.title.contains("ETH"), "{}", event.title);
             assert!(chart.is_none_or(|chart| alerts::chart::draw(&chart, &event.title).is_ok()), "{event_type:?}");
         }
     }

@@ -1,0 +1,68 @@
+//! `--hosts FILE --process I`: one of several processes that work as one.
+
+use std::path::PathBuf;
+
+use super::{EX_CONFIG, Failure};
+use crate::app::{Pace, together};
+use crate::cluster::{self, Cluster, Joined};
+use crate::config::Config;
+use crate::store::{Store, StoreError};
+
+/// Which process this is, of which.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ClusterArgs {
+    /// Be one of several processes: a file with the host:port of each, one a line; the same file for all.
+    #[arg(long, value_name = "FILE", requires = "process")]
+    hosts: Option<PathBuf>,
+    /// Which of them this is, from 0. The first one tells people.
+    #[arg(long, value_name = "I", requires = "hosts")]
+    process: Option<usize>,
+}
+
+impl ClusterArgs {
+    /// The processes, if there are several.
+    ///
+    /// # Errors
+    /// If the file can't be used.
+    pub fn cluster(&self) -> anyhow::Result<Option<Cluster>> {
+        let (Some(hosts), Some(process)) = (&self.hosts, self.process) else { return Ok(None) };
+        let cluster = Cluster::read(hosts, process)?;
+        Ok(Some(cluster).filter(|cluster| cluster.processes() > 1))
+    }
+}
+
+/// Gives each process files of its own, and connects it with the others. Blocks until all are there.
+///
+/// # Errors
+/// If they don't come, or are to compute something else.
+pub fn join(cluster: &Cluster, config: &mut Config, pace: Pace, has_models: bool, alerts: bool) -> anyhow::Result<Joined> {
+    config.store.spool_dir = Some(config.store.spool_dir().join(format!("process-{}", cluster.process)));
+    let text = together(config, pace, has_models, alerts)?;
+    let text = format!("{} processes, {text}", cluster.processes());
+    Ok(tokio::task::block_in_place(|| cluster::join(cluster, &text))?)
+}
+
+/// Opens the store. On a server the first process makes the tables, and the others wait for them.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn open_store(config: &Config, role: &'static str, cluster: Option<&Cluster>, pace: Pace) -> Result<Store, StoreError> {
+    match (cluster, pace) {
+        (Some(cluster), pace) if cluster.process > 0 => Store::open_beside(&config.store, role, pace == Pace::Live).await,
+        (_, Pace::Live) => Store::open_even_if_away(&config.store, role).await,
+        (_, Pace::Replay) => Store::open(&config.store, crate::store::Mode::Write(role)).await,
+    }
+}
+
+/// A journal belongs to one process so far.
+///
+/// # Errors
+/// If one is to be kept.
+pub fn refuse_journal(cluster: Option<&Cluster>, keeps_journal: bool) -> Result<(), Failure> {
+    if cluster.is_none() || !keeps_journal {
+        return Ok(());
+    }
+    let message = "a journal can't be kept by several processes yet (--hosts): their records would not end at the same quantum; \
+                   set journal.enabled = false (a replay: leave --journal away), or run one process";
+    Err(Failure { code: EX_CONFIG, message: message.into() })
+}

@@ -1,0 +1,79 @@
+//! How a live run is doing: measured in the keeper's thread, written to `status.json` every two seconds, told of when it lags.
+//!
+//! Lag is the wall clock less `known_at` of the quantum that has just been handed to the store; while nothing gets there it grows. What people
+//! are told of it ([`alarm`]) goes to the alert desk directly: what lags can't be told through what lags. So it is in the outbox
+//! and in `deliveries`, and not in the view `alerts`.
+//!
+//! Limits: what waits in sockets is not seen. What waits between feeds and engine is measured on its own (`intake_ms`), because knowledge
+//! time goes on meanwhile. Without a journal's directory nothing is written, and what was told by a run that died is not ended.
+
+mod alarm;
+pub mod lag;
+pub mod report;
+mod teller;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::clock;
+use lag::{Lags, Spread};
+
+pub use report::Report;
+pub use teller::{Sources, Teller};
+
+/// What the keeper and the feeds' intake write and the teller reads.
+#[derive(Default)]
+pub struct Status {
+    quanta: AtomicU64,
+    rows: AtomicU64,
+    /// The newest quantum of this run that was kept; before the first, when the run went live. 0: it has not.
+    reached: AtomicU64,
+    /// How long the last batch of frames waited, ms.
+    waited: AtomicI64,
+    lags: Mutex<Lags>,
+    intake: Mutex<Lags>,
+}
+
+impl Status {
+    /// From here on time counts: what is known since then is of this run.
+    pub fn go_live(&self) {
+        self.reached.fetch_max(now_ms(), Ordering::Relaxed);
+    }
+
+    /// A quantum has been handed to the store.
+    pub fn kept(&self, known_at: u64, rows: u64) {
+        self.quanta.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        let live_from = self.reached.load(Ordering::Relaxed);
+        if live_from == 0 || known_at < live_from {
+            return; // it is made again after a restart
+        }
+        self.reached.store(known_at, Ordering::Relaxed);
+        let now = now_ms();
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).add(now, now.saturating_sub(known_at));
+    }
+
+    /// Frames go into the engine, the first of which was received then (UTC ns).
+    pub fn taken(&self, recv_ns: i64) {
+        let waited = (clock::now_ns() - recv_ns).max(0) / 1_000_000;
+        self.waited.store(waited, Ordering::Relaxed);
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).add(now_ms(), waited.unsigned_abs());
+    }
+
+    /// As of now: grows while nothing is kept.
+    fn lag_now_ms(&self) -> u64 {
+        match self.reached.load(Ordering::Relaxed) {
+            0 => 0,
+            reached => now_ms().saturating_sub(reached),
+        }
+    }
+
+    fn spreads(&self) -> (Spread, Spread) {
+        let of = |lags: &Mutex<Lags>| lags.lock().unwrap_or_else(PoisonError::into_inner).spread(now_ms());
+        (of(&self.lags), of(&self.intake))
+    }
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(clock::now_ms()).unwrap_or_default()
+}
