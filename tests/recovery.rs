@@ -184,7 +184,7 @@ fn every_crash_point_is_survived() {
     for point in crash::POINTS {
         // In the middle of it: some points are passed hundreds of times.
         let is_once = ["opened", "snapshot", "restore: done"].iter().any(|once| point.contains(once));
-        let case = Case::new(&frames, "6000");
+        let case = Case::new(&frames, "12000");
         let mut has_crashed = false;
         if point.starts_with("restore") {
             // There must be something to restore.

@@ -99,7 +99,7 @@ impl Keeping {
 }
 
 /// An operator's state.
-pub(crate) trait Kept {
+pub trait Kept {
     /// Writes it.
     fn save(&self, save: &mut Save);
     /// Takes over what was written; what belongs to other workers does not come.
@@ -108,7 +108,7 @@ pub(crate) trait Kept {
 
 /// Where a state is written to.
 #[derive(Default)]
-pub(crate) struct Save {
+pub struct Save {
     bytes: Vec<u8>,
 }
 
@@ -140,7 +140,7 @@ impl Save {
 }
 
 /// Where a state is read from.
-pub(crate) struct Load<'a> {
+pub struct Load<'a> {
     parts: Vec<Part<'a>>,
     keeping: &'a Keeping,
 }
@@ -210,7 +210,8 @@ impl Kept for () {
 }
 
 /// By whose hash rows of this key find their worker.
-pub(crate) trait Routed {
+pub trait Routed {
+    /// Whose hash.
     fn route(&self) -> InstrumentId;
 }
 

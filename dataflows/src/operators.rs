@@ -34,7 +34,7 @@ pub struct Clocks<'scope> {
 ///
 /// `rows` and `clocks` must already be where they are needed (no exchange happens here). What `logic` pushes becomes a change at that timestamp.
 /// `state` is all that it remembers: snapshots keep it under `name`.
-pub(crate) fn per_quantum<'scope, I, O, V, F>(
+pub fn per_quantum<'scope, I, O, V, F>(
     rows: StreamVec<'scope, KnownAt, I>,
     clocks: Clocks<'scope>,
     name: &'static str,

@@ -13,7 +13,8 @@ use std::sync::{Arc, mpsc};
 use dataflows::config::Config;
 use dataflows::model::{Bar, Clock, Confirmation, DAY_MS, HOUR_MS, Instruments, ModelId, Timeframe, Venue};
 use dataflows::models::{Model, Release, Status};
-use dataflows::operators::per_quantum;
+use dataflows::keeping::Keeping;
+use dataflows::operators::{Clocks, per_quantum};
 use dataflows::{confirmations, features, regimes};
 use hmm::{Label, Vote};
 use regimeflow::training::bar_files::BarFile;
@@ -109,9 +110,10 @@ fn view(mut bars: Vec<Bar>, releases: Vec<Release>, names: &Arc<Instruments>) ->
         let (mut closed, mut clocks, mut released) = (InputHandle::new(), InputHandle::new(), InputHandle::new());
         worker.dataflow::<u64, _, _>(|scope| {
             let bars = scope.input_from(&mut closed).container::<Vec<Bar>>();
-            let clocks = scope.input_from(&mut clocks).container::<Vec<Clock>>();
+            let records = scope.input_from(&mut clocks).container::<Vec<Clock>>();
+            let clocks = Clocks { records, keeping: Keeping::default() };
             let releases = scope.input_from(&mut released).container::<Vec<Release>>();
-            let bars = per_quantum(bars, clocks.clone(), "bars", |_, bars: Vec<Bar>, _, changes| {
+            let bars = per_quantum(bars, clocks.clone(), "closed bars", (), |(), _, bars: Vec<Bar>, _, changes| {
                 changes.extend(bars.into_iter().map(|bar| (bar, 1)));
             });
             let features = features::features(features::Inputs::bars_alone(bars), clocks.clone(), &config, Arc::clone(&names));
