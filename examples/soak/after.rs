@@ -32,11 +32,23 @@ pub fn findings(live: &Live, last_pid: u64, spool_rows: u64, lane: &Lane) -> Vec
     let warm = live.watch.of(last_pid, (span / 3).min(Duration::from_secs(3_600)));
     all.extend(memory(&warm));
     let (p50, _, max) = spread(&live.starts_ms);
-    all.push(finding("starts, until the first status", format!("{} of them, {p50} ms usual, at most {max}", live.starts_ms.len()), None));
+    all.push(finding(
+        "starts, until the first status",
+        format!("{} of them, {p50} ms usual, at most {max}", live.starts_ms.len()),
+        None,
+    ));
     let (_, _, max) = spread(&live.stops_ms);
     all.push(finding("SIGTERM", format!("{} times, at most {max} ms", live.stops_ms.len()), Some(max <= STOP_MS_MAX)));
-    all.push(finding("exits", if live.strange.is_empty() { "as asked for".into() } else { live.strange.join("; ") }, Some(live.strange.is_empty())));
-    all.push(finding("spool at the end", format!("{spool_rows} rows; at most {}", most(&live.watch.samples, |s| s.spool_rows)), Some(spool_rows == 0)));
+    all.push(finding(
+        "exits",
+        if live.strange.is_empty() { "as asked for".into() } else { live.strange.join("; ") },
+        Some(live.strange.is_empty()),
+    ));
+    all.push(finding(
+        "spool at the end",
+        format!("{spool_rows} rows; at most {}", most(&live.watch.samples, |s| s.spool_rows)),
+        Some(spool_rows == 0),
+    ));
     let explained: u64 = live.watch.explained.values().sum();
     all.push(finding("ERROR lines that a fault explains", format!("{explained}: {}", listed(&live.watch.explained)), None));
     all.push(finding("other ERROR lines", listed(&live.watch.unexplained), Some(live.watch.unexplained.is_empty())));
@@ -53,7 +65,7 @@ fn most(samples: &[Sample], of: impl Fn(&Sample) -> u64) -> u64 {
 fn lag(live: &Live) -> Finding {
     let all: Vec<_> = live.watch.samples.iter().map(|sample| sample.lag_ms).collect();
     let calm: Vec<_> = live.watch.samples.iter().filter(|sample| sample.calm).map(|sample| sample.lag_ms).collect();
-    let ((p50, p99, max), worst) = (spread(&calm), most(&live.watch.samples, |sample| sample.lag_max_ms));
+    let ((p50, p99, max), worst) = (spread(&calm), most(&live.watch.samples, |sample| sample.lag_max_ms.max(sample.lag_ms)));
     let (all_p50, all_p99, _) = spread(&all);
     let found = format!(
         "away from faults p50 {p50}, p99 {p99}, max {max} ms ({} looks); all the time p50 {all_p50}, p99 {all_p99}, max {worst}; intake max {}",
@@ -121,10 +133,12 @@ fn gaps(live: &Live) -> Vec<Finding> {
     }
     let told = live.hook.told();
     let has = |id: &str, status: &str| told.iter().any(|(of, is, _)| of == id && is == status);
-    let unended = told.iter().filter(|(id, status, kind)| kind == "FEED_GAP" && status == "firing" && !has(id, "resolved")).count();
+    let unended =
+        told.iter().filter(|(id, status, kind)| kind == "FEED_GAP" && status == "firing" && !has(id, "resolved")).count();
     let untold = events.keys().filter(|id| !has(id, "firing") && !has(id, "resolved")).count();
     let lags = told.iter().filter(|(_, status, kind)| kind == "PIPELINE_LAG" && status == "firing").count();
-    let lags_open = told.iter().filter(|(id, status, kind)| kind == "PIPELINE_LAG" && status == "firing" && !has(id, "resolved")).count();
+    let lags_open =
+        told.iter().filter(|(id, status, kind)| kind == "PIPELINE_LAG" && status == "firing" && !has(id, "resolved")).count();
     let by_type = told.iter().fold(Tally::new(), |mut tally, (_, status, kind)| {
         *tally.entry(format!("{kind} {status}")).or_default() += 1;
         tally

@@ -44,9 +44,17 @@ pub fn run(program: &crate::program::Program, dir: &Path, seed: u64, lane: &Lane
     let one = |what: &str, found: String, passed: bool| Finding { lane: "burst", what: what.into(), found, passed: Some(passed) };
     Ok(vec![
         one("memory", format!("{before:.0} MiB before, {peak:.0} at most"), peak - before < MORE_MAX),
-        one("lag", format!("{worst} ms at most, intake {intake}; below 1 s again after {:.0} s", back.as_secs_f64()), back < BACK_WITHIN - Duration::from_secs(5)),
+        one(
+            "lag",
+            format!("{worst} ms at most, intake {intake}; below 1 s again after {:.0} s", back.as_secs_f64()),
+            back < BACK_WITHIN - Duration::from_secs(5),
+        ),
         one("ERROR lines", errors.clone(), errors == "none"),
-        one("exits", if live.strange.is_empty() { "as asked for".into() } else { live.strange.join("; ") }, live.strange.is_empty()),
+        one(
+            "exits",
+            if live.strange.is_empty() { "as asked for".into() } else { live.strange.join("; ") },
+            live.strange.is_empty(),
+        ),
     ])
 }
 
@@ -55,7 +63,13 @@ fn watch(live: &mut Live, time: Duration, what: &str, lane: &Lane) -> anyhow::Re
     while begun.elapsed() < time {
         live.tick(lane)?;
         if let Some(sample) = live.watch.newest() {
-            lane.say(format!("{what} {} s: lag {} ms, intake {}, {:.0} MiB", begun.elapsed().as_secs(), sample.lag_ms, sample.intake_max_ms, sample.rss_mib));
+            lane.say(format!(
+                "{what} {} s: lag {} ms, intake {}, {:.0} MiB",
+                begun.elapsed().as_secs(),
+                sample.lag_ms,
+                sample.intake_max_ms,
+                sample.rss_mib
+            ));
         }
     }
     Ok(())

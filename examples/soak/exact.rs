@@ -67,13 +67,28 @@ impl Case {
     fn start(&self, program: &Program, workers: usize, crash: Option<&str>) -> anyhow::Result<Running> {
         let [config, store, journal] = ["config.toml", "store", "journal"].map(|name| self.dir.join(name).display().to_string());
         let (frames, workers) = (self.frames.display().to_string(), workers.to_string());
-        let args = ["replay", &frames, "--json", "--workers", &workers, "--speed", &self.speed, "--config", &config, "--store", &store, "--journal", &journal];
+        let args = [
+            "replay",
+            &frames,
+            "--json",
+            "--workers",
+            &workers,
+            "--speed",
+            &self.speed,
+            "--config",
+            &config,
+            "--store",
+            &store,
+            "--journal",
+            &journal,
+        ];
         let env: &[_] = &crash.map(|point| ("REGIMEFLOW_CRASH", point)).into_iter().collect::<Vec<_>>();
         program.start(&args, &self.log(), env)
     }
 
     fn outcome(&self, program: &Program) -> anyhow::Result<(String, Told)> {
-        let dump: Value = serde_json::from_str(&program.output(&["dump", "--store", &self.store().display().to_string(), "--json"])?)?;
+        let dump: Value =
+            serde_json::from_str(&program.output(&["dump", "--store", &self.store().display().to_string(), "--json"])?)?;
         let hash = dump["sha256"].as_str().or(dump["all"].as_str()).map_or_else(|| dump.to_string(), str::to_owned);
         Ok((hash, self.hook.told()))
     }
@@ -112,9 +127,22 @@ fn play(program: &Program, dir: &Path, chance: &mut Chance, round: Duration, num
     let frames = dir.join("market.frames.zst");
     let (seed, hours, out) = (chance.below(1 << 32).to_string(), HOURS.to_string(), frames.display().to_string());
     lane.say(format!("round {number}: undisturbed, market {seed}"));
-    program.output(&["simulate", "--seed", &seed, "--symbols", "3", "--hours", &hours, "--bursts-per-day", "40", "--out", &out])?;
+    program.output(&[
+        "simulate",
+        "--seed",
+        &seed,
+        "--symbols",
+        "3",
+        "--hours",
+        &hours,
+        "--bursts-per-day",
+        "40",
+        "--out",
+        &out,
+    ])?;
     let whole = Case::new(&dir.join("whole"), &frames, "max")?;
-    let status = whole.start(program, 1, None)?.wait(Duration::from_secs(600)).context("the undisturbed replay takes more than 10 min")?;
+    let status =
+        whole.start(program, 1, None)?.wait(Duration::from_secs(600)).context("the undisturbed replay takes more than 10 min")?;
     ensure!(status.success(), "the undisturbed replay: {status}\n    {}", tail(&whole.log()));
     let expected = whole.outcome(program)?;
     ensure!(!expected.1.is_empty(), "market {seed} tells nothing");
@@ -138,7 +166,11 @@ fn disturb(program: &Program, case: &Case, chance: &mut Chance, round: Duration,
         let crash = crash.map(|(point, times)| format!("{point}#{}", 1 + chance.below(times)));
         let mut child = case.start(program, workers, crash.as_deref())?;
         starts += 1;
-        lane.say(format!("round {number}: start {starts}, {workers} workers, {:.0} s of {:.0}", begun.elapsed().as_secs_f64(), round.as_secs_f64()));
+        lane.say(format!(
+            "round {number}: start {starts}, {workers} workers, {:.0} s of {:.0}",
+            begun.elapsed().as_secs_f64(),
+            round.as_secs_f64()
+        ));
         let status = live(&mut child, case, chance, mean, lane);
         match (status.success(), status.signal()) {
             (true, _) => return Ok(()),

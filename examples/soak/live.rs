@@ -262,7 +262,10 @@ pub fn run(program: &Program, dir: &Path, seed: u64, length: Duration, lane: &La
             let (secs, lag, worst) = (at.as_secs(), sample.lag_ms, sample.lag_max_ms);
             lane.say(format!(
                 "{secs} s: lag {lag} ms (minute's worst {worst}), {:.0} MiB, {} files, spool {} rows, {} strange",
-                sample.rss_mib, sample.files, sample.spool_rows, live.strange.len()
+                sample.rss_mib,
+                sample.files,
+                sample.spool_rows,
+                live.strange.len()
             ));
         }
     }

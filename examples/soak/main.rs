@@ -114,10 +114,14 @@ fn main() -> anyhow::Result<ExitCode> {
             lanes.push(scope.spawn(|| exact::run(&program, &dir.join("exact"), seed, length, &exact)));
         }
         if has(&[Mode::Both, Mode::Live]) {
-            lanes.push(scope.spawn(|| live::run(&program, &dir.join("live"), seed, length, &live).unwrap_or_else(|e| failed("live", e))));
+            lanes.push(
+                scope.spawn(|| live::run(&program, &dir.join("live"), seed, length, &live).unwrap_or_else(|e| failed("live", e))),
+            );
         }
         if args.mode == Mode::Burst {
-            lanes.push(scope.spawn(|| burst::run(&program, &dir.join("burst"), seed, &live).unwrap_or_else(|e| failed("burst", e))));
+            lanes.push(
+                scope.spawn(|| burst::run(&program, &dir.join("burst"), seed, &live).unwrap_or_else(|e| failed("burst", e))),
+            );
         }
         let mut next = Duration::from_secs(60);
         while !lanes.iter().all(std::thread::ScopedJoinHandle::is_finished) {
@@ -133,7 +137,11 @@ fn main() -> anyhow::Result<ExitCode> {
     });
     let (table, passed) = verdict::table(&findings);
     std::fs::write(dir.join("verdict.json"), serde_json::to_vec_pretty(&after::json(&findings))?)?;
-    println!("\n{table}\nSEED={seed} {:.1} min: {}", begun.elapsed().as_secs_f64() / 60.0, if passed { "passed" } else { "FAILED" });
+    println!(
+        "\n{table}\nSEED={seed} {:.1} min: {}",
+        begun.elapsed().as_secs_f64() / 60.0,
+        if passed { "passed" } else { "FAILED" }
+    );
     if passed {
         for lane in ["exact", "live", "burst"] {
             let _ = std::fs::remove_dir_all(dir.join(lane)); // some were not

@@ -30,11 +30,26 @@ impl Venue {
     /// Simulates a market from this minute on.
     pub fn new(program: &Program, dir: &Path, seed: u64, hours: f64) -> anyhow::Result<Self> {
         let out = dir.join("market.frames.zst");
-        let start = chrono::DateTime::from_timestamp(now_ns() / 60_000_000_000 * 60, 0).context("the clock is beyond all calendars")?;
-        let (seed, hours, start, path) = (seed.to_string(), format!("{hours:.2}"), start.format("%FT%TZ").to_string(), out.display().to_string());
+        let start =
+            chrono::DateTime::from_timestamp(now_ns() / 60_000_000_000 * 60, 0).context("the clock is beyond all calendars")?;
+        let (seed, hours, start, path) =
+            (seed.to_string(), format!("{hours:.2}"), start.format("%FT%TZ").to_string(), out.display().to_string());
         program.output(&[
-            "simulate", "--seed", &seed, "--symbols", "2", "--hours", &hours, "--start", &start, "--trades-per-second", "5", "--bursts-per-day",
-            "96", "--out", &path,
+            "simulate",
+            "--seed",
+            &seed,
+            "--symbols",
+            "2",
+            "--hours",
+            &hours,
+            "--start",
+            &start,
+            "--trades-per-second",
+            "5",
+            "--bursts-per-day",
+            "96",
+            "--out",
+            &path,
         ])?;
         let log = BufReader::new(zstd::Decoder::new(std::fs::File::open(&out)?)?);
         let line = |line: std::io::Result<String>| -> anyhow::Result<(i64, String)> {
