@@ -204,7 +204,23 @@ impl Pipeline {
         };
         let keep = move || keeper.work(recorder);
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(keep).context("starting the keeper's thread")?;
-        Ok(Self { input, running, pace, past, snapshots, keeper, desk, answering, outbox, quanta, rules, edge, writer, status, journal })
+        Ok(Self {
+            input,
+            running,
+            pace,
+            past,
+            snapshots,
+            keeper,
+            desk,
+            answering,
+            outbox,
+            quanta,
+            rules,
+            edge,
+            writer,
+            status,
+            journal,
+        })
     }
 
     /// Goes on where the last run was, if a journal is kept: to be called before the first frame. Blocks until all of it is on the way.
@@ -223,11 +239,16 @@ impl Pipeline {
         let goes_on = match self.pace {
             Pace::Live => {
                 self.status.go_live();
-                self.input.go_live(known_at, restored.heard.iter().copied())
+                self.input.go_live(known_at, restored.ongoing.heard.iter().copied())
             }
             Pace::Replay => self.input.go_on_behind(known_at),
         };
         anyhow::ensure!(goes_on, "the workers stopped before everything was restored");
+        if self.pace == Pace::Live {
+            for gap in restored.ongoing.ended_at(known_at, clock::now_ms()) {
+                let _ = self.edge.send(EdgeRow::Gap(gap)); // the keeper is gone only when the run is being torn down
+            }
+        }
         if let Some(known_at) = restored.known_at {
             let (quanta, rows, took_ms) = (restored.quanta, restored.rows, restored.took.as_millis());
             tracing::info!(known_at, quanta, rows, took_ms, "the last run is restored from its journal");
@@ -312,7 +333,11 @@ impl Pipeline {
         drop(rules);
         writer.iter().for_each(|writer| writer.close_within(SETTLE_MAX));
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
-        if closes { input.finish() } else { input.stop() }
+        if closes {
+            input.finish()
+        } else {
+            input.stop()
+        }
         let ended = tokio::task::spawn_blocking(move || ended(keeper, running, answering)).await?;
         let (kept, rest) = ended?;
         let mut undelivered = 0;
@@ -375,7 +400,10 @@ fn answer(others: Answering, desk: Option<Arc<Desk>>, lost: Option<Arc<Lost>>) -
         }
         told
     };
-    std::thread::Builder::new().name("others' alerts".into()).spawn(work).context("starting the thread that tells other processes' alerts")
+    std::thread::Builder::new()
+        .name("others' alerts".into())
+        .spawn(work)
+        .context("starting the thread that tells other processes' alerts")
 }
 
 /// How a keeper has people told.
@@ -502,7 +530,10 @@ pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool) -> 
     let frames = if settings.shares_frames { "the same frames" } else { "frames of its own" };
     let told = if tells(config, pace, alerts)? { "alerts told" } else { "no alerts" };
     let fingerprint = dataflows::keeping::fingerprint(&settings.views);
-    Ok(format!("version {}, {frames}, {workers} workers each, quanta of {quantum_ms} ms, {told}, {fingerprint}", env!("CARGO_PKG_VERSION")))
+    Ok(format!(
+        "version {}, {frames}, {workers} workers each, quanta of {quantum_ms} ms, {told}, {fingerprint}",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// Whether there is anybody to be told anything.

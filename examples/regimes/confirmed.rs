@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use dataflows::config::Config;
+use dataflows::keeping::Keeping;
 use dataflows::model::{Bar, Clock, Confirmation, DAY_MS, HOUR_MS, Instruments, ModelId, Timeframe, Venue};
 use dataflows::models::{Model, Release, Status};
-use dataflows::keeping::Keeping;
 use dataflows::operators::{Clocks, per_quantum};
 use dataflows::{confirmations, features, regimes};
 use hmm::{Label, Vote};

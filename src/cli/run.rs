@@ -103,7 +103,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
     let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
     // What came since was not heard, and is asked for like any gap.
-    let since_ms = restored.known_at.and_then(|known_at| i64::try_from(known_at).ok());
+    let since_ms = restored.known_at.and_then(|known_at| restored.ongoing.missing_since(known_at));
     let bounds = config.training.promote.then(|| config.training.bounds());
     let of_dir = own_models.map(Path::to_owned).zip(listing);
     let models = of_dir.map(|(dir, listing)| LiveModels::new(dir, listing, refits, bounds, pipeline.edge()));

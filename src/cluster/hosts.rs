@@ -73,7 +73,8 @@ impl Cluster {
                 continue;
             }
             let wrong = |what: String| HostsError::Line { path: path.to_owned(), line, what };
-            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+            let port =
+                address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
             if address.contains(char::is_whitespace) || port.is_none_or(|port| port == 0) {
                 return Err(wrong(format!("{address:?} is no address; write host:port, as in 10.0.0.5:7600")));
             }

@@ -14,9 +14,9 @@ use timely::communication::Hooks;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
+use super::Cluster;
 use super::link::Link;
 use super::lost::Lost;
-use super::Cluster;
 
 /// The others may take so long to come up.
 const JOIN_MAX: Duration = Duration::from_secs(300);
@@ -35,7 +35,9 @@ const TEXT_BYTES_MAX: u64 = 4_096;
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The own address can't be listened at.
-    #[error("listen at {address} as process {process}: {source}; the line of --hosts must be an address of this machine, with a free port")]
+    #[error(
+        "listen at {address} as process {process}: {source}; the line of --hosts must be an address of this machine, with a free port"
+    )]
     Listen {
         /// As in the file.
         address: String,
@@ -55,7 +57,9 @@ pub enum JoinError {
         missing: String,
     },
     /// Another is to compute something else.
-    #[error("process {peer} ({address}) would compute something else: it has [{theirs}], this one [{ours}]; start all with the same configuration and arguments")]
+    #[error(
+        "process {peer} ({address}) would compute something else: it has [{theirs}], this one [{ours}]; start all with the same configuration and arguments"
+    )]
     Differs {
         /// Its number.
         peer: usize,
@@ -227,7 +231,8 @@ impl Joining<'_> {
         let process = self.cluster.process;
         let is_missing = |(peer, socket): &(usize, &Option<TcpStream>)| *peer != process && socket.is_none();
         let missing = self.sockets.iter().enumerate().filter(is_missing);
-        let names = missing.map(|(peer, _)| format!("process {peer} ({})", self.cluster.addresses[peer])).collect::<Vec<_>>().join(", ");
+        let names =
+            missing.map(|(peer, _)| format!("process {peer} ({})", self.cluster.addresses[peer])).collect::<Vec<_>>().join(", ");
         if Instant::now() >= self.until {
             return Err(JoinError::Missing { process, seconds: JOIN_MAX.as_secs(), missing: names });
         }

@@ -76,7 +76,9 @@ impl Lost {
             std::thread::sleep(CLOSE_AFTER);
             this.close();
             std::thread::sleep(END_AFTER);
-            tracing::error!("what was under way did not end by itself, the process is ended; its journal and its spool are whole");
+            tracing::error!(
+                "what was under way did not end by itself, the process is ended; its journal and its spool are whole"
+            );
             std::process::exit(EX_UNAVAILABLE);
         };
         if std::thread::Builder::new().name("peer lost".into()).spawn(end).is_err() {

@@ -28,21 +28,21 @@ use dataflows::model::{BaseRow, Changes, Clock, Instruments};
 use dataflows::models::Release;
 use dataflows::processes::Processes;
 use timely::WorkerConfig;
-use timely::dataflow::{ProbeHandle, Scope, StreamVec};
+use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::core::InspectCore;
 use timely::dataflow::operators::vec::{Broadcast, Map};
-use timely::dataflow::operators::Probe;
+use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
 use crate::accounts::Accounts;
 use crate::cluster::{Joined, Lost};
 use crate::recovery::Entry;
 use input::{Dealing, Message, Quantum};
-use pace::{Pace, Reached};
-use source::Told;
 pub use input::{Input, Past};
 pub use output::{Bundle, Collector, Next};
+use pace::{Pace, Reached};
 pub use source::ParserFactory;
+use source::Told;
 pub use telling::{Answering, Asking, Teller};
 
 /// Batches under way to one worker.

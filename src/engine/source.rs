@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use dataflows::model::{BaseRow, Clock, FundingKind, InstrumentId, Instruments, MINUTE_MS, Tick, Venue};
 use dataflows::graph::Inputs;
 use dataflows::keeping::Keeping;
+use dataflows::model::{BaseRow, Clock, FundingKind, InstrumentId, Instruments, MINUTE_MS, Tick, Venue};
 use dataflows::models::Release;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@
 //! Limits: a quantum that was not durable when the process died was never told or stored; live, it is a gap (from the last durable
 //! quantum on), in a replay its frames are read again. The workers may be others than before: rows find their worker by themselves.
 
+mod ongoing;
 mod record;
 mod recorder;
 mod restore;
@@ -17,6 +18,7 @@ mod snapshots;
 
 use serde::{Deserialize, Serialize};
 
+pub use ongoing::Ongoing;
 pub use recorder::{Bounds, Entered, Recorder};
 pub use restore::{Opened, Past, Restored, Settings, open};
 pub use snapshots::{Cut, Snapshotter, Stored};

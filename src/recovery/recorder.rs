@@ -1,6 +1,6 @@
 //! The recorder: between the collector and the keeper. What entered is durable before what follows from it goes on.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::Context;
 use crossbeam_channel::Receiver;
 use dataflows::keeping::SavedState;
-use dataflows::model::{Clock, Instruments, Venue};
+use dataflows::model::Instruments;
 use journal::{GroupSync, Refused, Seq};
 
 use super::Entry;
+use super::ongoing::Ongoing;
 use super::record::Encoder;
 use super::restore::{Opened, Past};
 use super::snapshots::{About, Cut};
@@ -74,8 +75,8 @@ pub(super) struct Writing {
     pub held: VecDeque<Entered>,
     /// The last record.
     pub last: Seq,
-    /// Venues that were heard and have not fallen silent.
-    pub heard: BTreeSet<Venue>,
+    /// What goes on beside the dataflow.
+    pub ongoing: Ongoing,
 }
 
 /// See the module.
@@ -171,7 +172,12 @@ impl Recorder {
         let states = std::mem::take(&mut bundle.states);
         let (mut seq, mut cut) = (0, None);
         if let Some(writing) = &mut self.writing {
-            writing.hear(&bundle.clocks);
+            writing.ongoing.hear(&bundle.clocks);
+            for entry in &bundle.entries {
+                if let Entry::Row(row) = entry {
+                    writing.ongoing.see(row);
+                }
+            }
             if !is_recorded {
                 seq = writing.append(&mut bundle)?;
                 cut = (!states.is_empty()).then(|| Box::new(writing.cut(bundle.known_at, states)));
@@ -199,19 +205,9 @@ impl Recorder {
 }
 
 impl Writing {
-    fn hear(&mut self, clocks: &[Clock]) {
-        for clock in clocks {
-            match clock {
-                Clock::Active { venue, .. } => drop(self.heard.insert(*venue)),
-                Clock::Idle(venue) => drop(self.heard.remove(venue)),
-                Clock::Flush | Clock::Save => {}
-            }
-        }
-    }
-
     fn cut(&self, known_at: u64, states: Vec<SavedState>) -> Cut {
         let names = self.instruments.listed().into_iter().map(|known| (known.venue, known.symbol.clone())).collect();
-        let about = About { known_at, heard: self.heard.iter().copied().collect(), names };
+        let about = About { known_at, ongoing: self.ongoing.clone(), names };
         Cut { seq: self.last, about, states, alerts: Vec::new() }
     }
 

@@ -4,17 +4,18 @@
 //! A snapshot of another configuration or form of states can't be gone on from. Then all records that are still kept make the states again: those
 //! that the snapshot included in quanta of a minute, for remembering only; what reaches further back fills up again, and is told of.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use dataflows::keeping::States;
-use dataflows::model::{Clock, InstrumentId, Instruments, Venue};
+use dataflows::model::{InstrumentId, Instruments};
 use journal::{GroupSync, Journal, OnDamage, Options, RealDisk, Records, Snapshots, Tail};
 
 use super::Entry;
+use super::ongoing::Ongoing;
 use super::record::{Encoder, PART, Record};
 use super::recorder::{Bounds, Writing};
 use super::snapshots::{self, About, Begun, Snapshotter, Stored};
@@ -94,8 +95,8 @@ pub struct Restored {
     pub bytes_dropped: u64,
     /// Records that were passed over because they are damaged.
     pub records_skipped: u64,
-    /// Venues that had been heard and not fallen silent.
-    pub heard: BTreeSet<Venue>,
+    /// What went on beside the dataflow.
+    pub ongoing: Ongoing,
 }
 
 /// Takes the journal in `settings.dir`. `fingerprint` is that of the states that operators can go on from.
@@ -148,7 +149,7 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
         bounds: Arc::clone(&bounds),
         held: VecDeque::new(),
         last,
-        heard: begun.about.heard.iter().copied().collect(),
+        ongoing: begun.about.ongoing.clone(),
     };
     let Begun { about, states, alerts } = begun;
     let past = Past { records, tail, bounds, named, dir: settings.dir.clone(), about, remembered_to };
@@ -170,7 +171,7 @@ impl Past {
         let snapshot_at = Some(self.about.known_at).filter(|known_at| *known_at > 0);
         let mut restored =
             Restored { known_at: snapshot_at, snapshot_at, bytes_dropped: self.tail.bytes_dropped, ..Restored::default() };
-        restored.heard.extend(&self.about.heard);
+        restored.ongoing = self.about.ongoing.clone();
         let mut past = engine::Past::default();
         // Of quanta that are only remembered: the last one that is in `past`, and the first.
         let mut together: Option<(u64, u64)> = None;
@@ -195,18 +196,16 @@ impl Past {
             let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
             named.extend(names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)));
             drop(named);
-            for clock in &clocks {
-                match clock {
-                    Clock::Active { venue, .. } => drop(restored.heard.insert(*venue)),
-                    Clock::Idle(venue) => drop(restored.heard.remove(venue)),
-                    Clock::Flush | Clock::Save => {}
-                }
-            }
+            restored.ongoing.hear(&clocks);
             restored.rows += rows.len() as u64;
             past.rows.extend(rows);
             past.clocks.extend(clocks);
             for entry in entries {
-                past.entries.push(serde_json::from_str::<Entry>(&entry).with_context(unreadable)?);
+                let entry = serde_json::from_str(&entry).with_context(unreadable)?;
+                if let Entry::Row(row) = &entry {
+                    restored.ongoing.see(row);
+                }
+                past.entries.push(entry);
             }
             crash::point("restore: a record read");
             if known_at <= self.remembered_to {

@@ -4,7 +4,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `about` | [`About`]: the quantum, who has been heard, the names of instruments (postcard) |
+//! | `about` | [`About`]: the quantum, who is heard, which gaps are open, the names of instruments (postcard) |
 //! | `alerts` | the view `alerts` (JSON) |
 //! | `states` | the operators' states (see `dataflows::keeping`), each as name, worker, length, bytes; zstd |
 //!
@@ -26,6 +26,7 @@ use dataflows::model::Venue;
 use journal::{Seq, Snapshot, Snapshots};
 use serde::{Deserialize, Serialize};
 
+use super::ongoing::Ongoing;
 use crate::crash;
 
 /// Good snapshots that are kept.
@@ -42,8 +43,8 @@ const NAME_BYTES_MAX: u64 = 200;
 pub(super) struct About {
     /// The last quantum that it includes.
     pub known_at: u64,
-    /// Venues that were heard and have not fallen silent.
-    pub heard: Vec<Venue>,
+    /// What goes on beside the dataflow.
+    pub ongoing: Ongoing,
     /// All instruments.
     pub names: Vec<(Venue, String)>,
 }

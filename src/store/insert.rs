@@ -22,6 +22,7 @@ use super::error::Class;
 use super::migrate::quote_name;
 use super::row_binary::{header, row_ends};
 use super::{StoreError, migrate};
+use crate::crash;
 
 /// So many rows of one batch may end as dead letters; where there are more, a person must look, and nothing is dropped.
 pub const POISON_ROWS_MAX: usize = 32;
@@ -138,7 +139,10 @@ impl Target {
             piece.extend_from_slice(bytes);
             insert.send(std::mem::take(&mut piece).into()).await.map_err(failed)?;
         }
-        insert.end().await.map_err(failed)
+        crash::point("store: before an insert");
+        insert.end().await.map_err(failed)?;
+        crash::point("store: after an insert");
+        Ok(())
     }
 
     /// Makes what is missing in a ClickHouse that was away when the program started, or was replaced by an empty one.
