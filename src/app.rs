@@ -428,7 +428,7 @@ struct Keeper {
 impl Keeper {
     /// Until the engine ends. Answers with what the edge said after the last quantum, too.
     fn work(mut self, mut recorder: Recorder) -> anyhow::Result<(Kept, Vec<EdgeRow>)> {
-        while let Some(entered) = recorder.next()? {
+        while let Some(entered) = recorder.next_quantum()? {
             self.keep(entered, &mut recorder)?;
         }
         Ok((self.kept, recorder.rest()))

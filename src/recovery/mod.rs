@@ -27,6 +27,7 @@ use crate::rules::Rules;
 use crate::store::edge::EdgeRow;
 
 /// What enters beside the dataflow.
+#[allow(clippy::large_enum_variant)] // nearly all are rows
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Entry {
     /// A row that the edge made.

@@ -104,7 +104,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If the journal can't go on (what fails for a while, a full disk say, is waited for).
-    pub fn next(&mut self) -> anyhow::Result<Option<Entered>> {
+    pub fn next_quantum(&mut self) -> anyhow::Result<Option<Entered>> {
         loop {
             let mut patience = None;
             if let Some(writing) = &mut self.writing

@@ -19,7 +19,7 @@ struct Saved {
     gates: Vec<u8>,
     watches: Vec<(String, SavedLine, Watch)>,
     latest: Vec<(SavedLine, i64, BTreeMap<String, f64>)>,
-    firing: Vec<Box<Alert>>,
+    firing: Vec<Alert>,
     over: Vec<(String, i64)>,
     forgotten_at: i64,
 }
@@ -33,7 +33,7 @@ impl AlertsView {
         let (mut firing, mut over) = (Vec::new(), Vec::new());
         for (id, told) in &self.told {
             match told {
-                Told::Firing(alert) => firing.push(alert.clone()),
+                Told::Firing(alert) => firing.push((**alert).clone()),
                 Told::Over(at) => over.push((id.clone(), *at)),
             }
         }
@@ -73,7 +73,7 @@ impl AlertsView {
             });
             *latest = signals.map(|signal| (signal.line(), signal)).collect();
         }
-        self.told = saved.firing.into_iter().map(|alert| (alert.event.id.clone(), Told::Firing(alert))).collect();
+        self.told = saved.firing.into_iter().map(|alert| (alert.event.id.clone(), Told::Firing(Box::new(alert)))).collect();
         self.told.extend(saved.over.into_iter().map(|(id, at)| (id, Told::Over(at))));
         self.forgotten_at = saved.forgotten_at;
         Ok(())
