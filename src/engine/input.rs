@@ -20,8 +20,8 @@ pub(super) enum Message {
     Advance(u64),
     /// Nothing came, but venues fell silent.
     Idle(Vec<(u64, Venue)>),
-    /// What an earlier run had made of the quantum `known_at`.
-    Restored { known_at: u64, past: Box<Past> },
+    /// What an earlier run had made of some quanta, in order.
+    Restored(Vec<(u64, Past)>),
     /// Nothing more comes of earlier runs.
     AllRestored,
     /// A model is released.
@@ -43,6 +43,9 @@ pub struct Past {
     pub entries: Vec<Entry>,
 }
 
+/// So many quanta of an earlier run are handed over at a time: each by itself would cost more than what is in it.
+const RESTORED_TOGETHER: usize = 32;
+
 /// Takes frames in order of arrival and deals them out.
 ///
 /// Knowledge time is the end of the quantum in which a frame arrived, so that nothing is known before it came; it never
@@ -57,6 +60,8 @@ pub struct Input {
     heard_ns: [i64; Venue::ALL.len()],
     /// Frames of quanta up to here were taken by an earlier run, and are passed over.
     taken_to: u64,
+    /// Of an earlier run, not handed over yet.
+    past: Vec<(u64, Past)>,
     dealing: Dealing,
     /// With several processes: how far ahead of the others this one may be.
     pace: Option<Pace>,
@@ -122,6 +127,7 @@ impl Input {
             next: 0,
             heard_ns: [NOT_HEARD; Venue::ALL.len()],
             taken_to: 0,
+            past: Vec::new(),
             dealing,
             pace,
         }
@@ -130,10 +136,17 @@ impl Input {
     /// Hands over a quantum of an earlier run; they come in order, before anything else. False: the workers are gone.
     #[must_use]
     pub fn restore(&mut self, known_at: u64, past: Past) -> bool {
-        // Each process gives back what is its own.
+        self.past.push((known_at, past));
+        self.past.len() < RESTORED_TOGETHER || self.hand_over_past()
+    }
+
+    /// Each process gives back what is its own.
+    fn hand_over_past(&mut self) -> bool {
+        let past = std::mem::take(&mut self.past);
+        let Some(&(known_at, _)) = past.last() else { return true };
         let worker = self.next;
         self.next = (self.next + 1) % self.workers.len();
-        let sent = self.send(worker, Message::Restored { known_at, past: Box::new(past) });
+        let sent = self.send(worker, Message::Restored(past));
         sent && self.advance_others(Some(worker), known_at)
     }
 
@@ -156,8 +169,9 @@ impl Input {
     }
 
     fn all_restored(&mut self) -> bool {
+        let all_given = self.hand_over_past();
         self.next = 0; // where several processes deal out the same frames, they begin alike
-        (0..self.workers.len()).all(|worker| self.send(worker, Message::AllRestored))
+        all_given && (0..self.workers.len()).all(|worker| self.send(worker, Message::AllRestored))
     }
 
     /// Hands frames to a worker. Waits while it has too much to do. False: the workers are gone.

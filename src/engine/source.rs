@@ -147,14 +147,15 @@ pub(super) fn source<'scope>(
                     }
                     activator.activate();
                 }
-                Ok(Message::Restored { known_at, past }) => {
-                    at.advance(known_at);
-                    let Past { rows, mut clocks, entries } = *past;
-                    if let Some(capability) = &at.restored {
-                        restored_out.activate().session(capability).give_iterator(rows.into_iter());
+                Ok(Message::Restored(quanta)) => {
+                    for (known_at, Past { rows, mut clocks, entries }) in quanta {
+                        at.advance(known_at);
+                        if let Some(capability) = &at.restored {
+                            restored_out.activate().session(capability).give_iterator(rows.into_iter());
+                        }
+                        emit(at, &mut Vec::new(), &mut clocks, &mut Vec::new());
+                        entries.into_iter().for_each(|entry| reading.send(Output::Entered(known_at, entry)));
                     }
-                    emit(at, &mut Vec::new(), &mut clocks, &mut Vec::new());
-                    entries.into_iter().for_each(|entry| reading.send(Output::Entered(known_at, entry)));
                     activator.activate();
                 }
                 Ok(Message::AllRestored) => {
