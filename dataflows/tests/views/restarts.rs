@@ -15,7 +15,7 @@ use crate::streams::{Market, any_pace, config, days};
 /// The feed of a run that finds `journal` after `from` and up to `to`, spread over its workers, and then hears the rest.
 fn resumed(whole: &Feed, journal: &Journal, from: u64, to: u64, plan: Plan) -> Feed {
     let mut feed: Feed = whole.range(to + 1..).map(|(&known_at, batches)| (known_at, batches.clone())).collect();
-    for (&known_at, (rows, clocks)) in journal.range(from + 1..=to) {
+    for (&known_at, (rows, clocks)) in journal.range((std::ops::Bound::Excluded(from), std::ops::Bound::Included(to))) {
         let mut batches = vec![Batch::default(); plan.workers];
         for (i, row) in rows.iter().enumerate() {
             batches[i % plan.workers].restored.push(row.clone());
