@@ -4,14 +4,16 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod hook;
+
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hook::{Hook, Told};
 use regimeflow::config;
 use regimeflow::store::{Mode, Store, install, start_engine_with};
 use serde_json::Value;
@@ -57,58 +59,6 @@ impl Server {
     }
 }
 
-/// Takes every event, and remembers which: id and status.
-struct Hook {
-    address: String,
-    told: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl Hook {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let told: Arc<Mutex<BTreeSet<String>>> = Arc::default();
-        let all = Arc::clone(&told);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, told) = (stream.unwrap(), Arc::clone(&all));
-                std::thread::spawn(move || {
-                    let mut reader = BufReader::new(stream.try_clone().unwrap());
-                    while let Some(body) = request(&mut reader) {
-                        let event: Value = serde_json::from_slice(&body).unwrap_or_default();
-                        let field = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-                        told.lock().unwrap().insert(format!("{} {} {}", field("id"), field("status"), field("event_type")));
-                        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, told }
-    }
-}
-
-fn request(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim_end().to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(body)
-}
-
 /// A replay by some processes into a database of its own.
 struct Case {
     dir: tempfile::TempDir,
@@ -123,7 +73,7 @@ struct Case {
 
 impl Case {
     fn new(server: &Server, frames: &Path, database: &str, processes: usize, workers: usize, speed: &'static str) -> Self {
-        let (dir, hook) = (tempfile::tempdir().unwrap(), Hook::start());
+        let (dir, hook) = (tempfile::tempdir().unwrap(), Hook::start().unwrap());
         let config = format!(
             "[store]\ndatabase = '{database}'\n[alerts]\nallow_addresses = ['127.0.0.1/32']\n\
              [[webhooks]]\nname = 'desk'\nurl = 'http://{}/'\n",
@@ -164,7 +114,7 @@ impl Case {
     }
 
     /// Runs all to their end: the views, and what was told.
-    fn outcome(&self) -> (Dump, BTreeSet<String>) {
+    fn outcome(&self) -> (Dump, Told) {
         let begun = Instant::now();
         for (process, mut child) in self.start_all().into_iter().enumerate() {
             let status = child.wait().unwrap();
@@ -173,7 +123,7 @@ impl Case {
         println!("{}: {:.1} s", self.database, begun.elapsed().as_secs_f64());
         let stdout = std::fs::read_to_string(self.dir.path().join("stdout-0")).unwrap();
         assert!(serde_json::from_str::<Value>(&stdout).is_ok(), "stdout holds nothing else: {stdout}");
-        (self.dump(), self.hook.told.lock().unwrap().clone())
+        (self.dump(), self.hook.told())
     }
 
     fn dump(&self) -> Dump {

@@ -6,15 +6,15 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+mod hook;
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use hook::{Hook, Told};
 use regimeflow::crash;
 use serde_json::Value;
 
@@ -41,58 +41,6 @@ fn engine_is_here() -> bool {
     library.inspect_err(|error| eprintln!("skipped: {error}")).is_ok()
 }
 
-/// Takes every event, and remembers which: id and status.
-struct Hook {
-    address: String,
-    told: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl Hook {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let told: Arc<Mutex<BTreeSet<String>>> = Arc::default();
-        let all = Arc::clone(&told);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, told) = (stream.unwrap(), Arc::clone(&all));
-                std::thread::spawn(move || {
-                    let mut reader = BufReader::new(stream.try_clone().unwrap());
-                    while let Some(body) = request(&mut reader) {
-                        let event: Value = serde_json::from_slice(&body).unwrap_or_default();
-                        let field = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-                        told.lock().unwrap().insert(format!("{} {} {}", field("id"), field("status"), field("event_type")));
-                        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, told }
-    }
-}
-
-fn request(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim_end().to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(body)
-}
-
 /// A replay that can be started again and again.
 struct Case {
     dir: tempfile::TempDir,
@@ -103,7 +51,7 @@ struct Case {
 
 impl Case {
     fn new(frames: &Path, speed: &str) -> Self {
-        let (dir, hook) = (tempfile::tempdir().unwrap(), Hook::start());
+        let (dir, hook) = (tempfile::tempdir().unwrap(), Hook::start().unwrap());
         let config = format!(
             "[journal]\nsnapshot_every_s = 1\nfsync_ms = 20\n\
              [alerts]\nallow_addresses = ['127.0.0.1/32']\n\
@@ -139,9 +87,9 @@ impl Case {
     }
 
     /// The hash over all views, and what was told.
-    fn outcome(&self) -> (String, BTreeSet<String>) {
+    fn outcome(&self) -> (String, Told) {
         let hashes: Value = serde_json::from_str(&ok(&["dump", "--store", text(&self.path("store")), "--json"])).unwrap();
-        let told = self.hook.told.lock().unwrap().clone();
+        let told = self.hook.told();
         (hashes["sha256"].as_str().or(hashes["all"].as_str()).map_or_else(|| hashes.to_string(), str::to_owned), told)
     }
 
@@ -157,7 +105,7 @@ fn market(dir: &Path) -> PathBuf {
     path
 }
 
-fn unbroken(frames: &Path) -> (String, BTreeSet<String>) {
+fn unbroken(frames: &Path) -> (String, Told) {
     let case = Case::new(frames, "max");
     case.finish(1);
     let outcome = case.outcome();
@@ -165,7 +113,7 @@ fn unbroken(frames: &Path) -> (String, BTreeSet<String>) {
     outcome
 }
 
-fn check_same(case: &Case, expected: &(String, BTreeSet<String>), why: &str) {
+fn check_same(case: &Case, expected: &(String, Told), why: &str) {
     let (hash, told) = case.outcome();
     assert_eq!(hash, expected.0, "{why}: the dump");
     assert_eq!(told, expected.1, "{why}: what was told");

@@ -12,6 +12,7 @@ mod after;
 mod burst;
 mod chance;
 mod exact;
+#[path = "../../tests/hook/mod.rs"]
 mod hook;
 mod live;
 mod program;

@@ -17,8 +17,40 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const QUESTIONS: u32 = 3;
 /// What was sent and not acknowledged for so long, ditto.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(8);
-/// Timely's last message is a header of zeros: six numbers of eight bytes.
-const FAREWELL_BYTES: usize = 48;
+/// Timely's messages begin with a header of six numbers, big-endian; the fifth is the length of what follows. The last one is all zeros.
+const HEADER_BYTES: usize = 48;
+const LENGTH_AT: usize = 32;
+
+/// Where in timely's messages a stream of bytes is: whether its end is one.
+#[derive(Debug, Default)]
+struct Framing {
+    header: Vec<u8>,
+    /// Bytes of the message at hand that are still to come.
+    body_left: u64,
+    has_said_farewell: bool,
+}
+
+impl Framing {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.body_left > 0 {
+                let passed = usize::try_from(self.body_left).unwrap_or(usize::MAX).min(bytes.len());
+                self.body_left -= passed as u64;
+                bytes = &bytes[passed..];
+                continue;
+            }
+            let (more, rest) = bytes.split_at((HEADER_BYTES - self.header.len()).min(bytes.len()));
+            self.header.extend_from_slice(more);
+            bytes = rest;
+            if self.header.len() == HEADER_BYTES {
+                self.has_said_farewell = self.header.iter().all(|byte| *byte == 0);
+                let length = self.header[LENGTH_AT..].first_chunk().copied().unwrap_or_default();
+                self.body_left = u64::from_be_bytes(length);
+                self.header.clear();
+            }
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -26,8 +58,7 @@ pub(super) struct Link {
     stream: TcpStream,
     peer: usize,
     lost: Arc<Lost>,
-    /// How many zeros came last.
-    zeros: usize,
+    framing: Framing,
 }
 
 impl Link {
@@ -40,7 +71,7 @@ impl Link {
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
         lost.holds(stream.try_clone()?);
-        Ok(Self { stream, peer, lost, zeros: 0 })
+        Ok(Self { stream, peer, lost, framing: Framing::default() })
     }
 
     fn failed(&self, error: io::Error) -> io::Error {
@@ -54,11 +85,10 @@ impl Link {
 impl Read for Link {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer).map_err(|error| self.failed(error))?;
-        if read == 0 && self.zeros < FAREWELL_BYTES && !buffer.is_empty() {
+        if read == 0 && !self.framing.has_said_farewell && !buffer.is_empty() {
             self.lost.report(self.peer, "its connection ended before its work did");
         }
-        let zeros = buffer[..read].iter().rev().take(FAREWELL_BYTES).take_while(|byte| **byte == 0).count();
-        self.zeros = if zeros == read { (self.zeros + zeros).min(FAREWELL_BYTES) } else { zeros };
+        self.framing.take(&buffer[..read]);
         Ok(read)
     }
 }
@@ -75,7 +105,7 @@ impl Write for Link {
 
 impl Stream for Link {
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { stream: self.stream.try_clone()?, peer: self.peer, lost: Arc::clone(&self.lost), zeros: 0 })
+        Ok(Self { stream: self.stream.try_clone()?, peer: self.peer, lost: Arc::clone(&self.lost), framing: Framing::default() })
     }
 
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
@@ -84,5 +114,29 @@ impl Stream for Link {
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.stream.shutdown(how)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_header_of_zeros_is_a_farewell() {
+        let message = |length: u64, body: &[u8]| {
+            let mut bytes: Vec<u8> = [7, 1, 0, 1, length, 9u64].iter().flat_map(|number| number.to_be_bytes()).collect();
+            bytes.extend_from_slice(body);
+            bytes
+        };
+        let zeros = message(96, &[0; 96]); // a message's body may well be zeros
+        let both = [zeros.clone(), message(0, &[]), vec![0; HEADER_BYTES]].concat();
+        for piece in [1, 7, 48, 1_000] {
+            let said = |bytes: &[u8]| {
+                let mut framing = Framing::default();
+                bytes.chunks(piece).for_each(|piece| framing.take(piece));
+                framing.has_said_farewell
+            };
+            assert!(!said(&zeros) && said(&both), "in pieces of {piece}");
+        }
     }
 }

@@ -1,4 +1,7 @@
-//! A webhook's receiver: takes every event, and remembers which.
+//! A webhook's receiver: takes every event, alone or in a digest, and remembers which.
+//!
+//! How alerts are put together into digests is a matter of pace, and one that began and ended before its digest went out is told as ended. So what is
+//! ended counts as begun, too, and what two runs told can be compared however fast they were.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -40,9 +43,17 @@ fn serve(mut stream: TcpStream, told: &Mutex<Told>) {
     let Ok(reader) = stream.try_clone() else { return };
     let mut reader = BufReader::new(reader);
     while let Some(body) = request(&mut reader) {
-        let event: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let field = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        told.lock().unwrap_or_else(PoisonError::into_inner).insert((field("id"), field("status"), field("event_type")));
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let alone = body.get("event_type").map(|_| std::slice::from_ref(&body));
+        let events = alone.or(body["data"]["events"].as_array().map(Vec::as_slice)).unwrap_or_default();
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            let field = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+            for status in ["firing".to_owned(), field("status")] {
+                told.insert((field("id"), status, field("event_type")));
+            }
+        }
+        drop(told);
         if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err() {
             return;
         }
