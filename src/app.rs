@@ -3,16 +3,16 @@
 //! One keeper thread reads complete quanta in order: it maintains the view `alerts`, hands what is to be told to the alert desk, and every row to the
 //! store's writer. A slow store holds the keeper, the keeper holds the workers, the workers hold the feeder.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod desk;
+mod keeper;
+
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use alerts::desk::Reports;
-use alerts::outbox::Attempt;
-use alerts::{Alert, Desk};
+use alerts::Desk;
 use anyhow::Context;
 use crossbeam_channel::Sender;
 use dataflows::hot::Counters;
@@ -20,18 +20,21 @@ use dataflows::model::Instruments;
 
 use crate::accounts::Accounts;
 use crate::clock;
-use crate::cluster::{Joined, Lost};
+use crate::cluster::Joined;
 use crate::config::{Config, integer};
-use crate::crash;
-use crate::engine::{self, Answering, Asking, Engine, Input, Running, Teller};
+use crate::engine::{self, Engine, Input, Running, Teller};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
-use crate::notify::{self, Charts, Plan, Reload};
-use crate::recovery::{self, Entered, Past, Recorder, Restored, Snapshotter, Stored};
+use crate::notify::{Charts, Reload};
+use crate::recovery::{self, Past, Recorder, Restored, Snapshotter, Stored};
 use crate::rules::{AlertsView, Rules};
 use crate::status::{self, Status};
-use crate::store::edge::{DeliveryRow, EdgeRow, ModelRow, RejectedFrame};
+use crate::store::edge::{EdgeRow, ModelRow};
 use crate::store::{Quantum, SpoolHealth, Store, Writer, WriterOptions};
+
+use desk::{answer, desk, remove_outbox, tells};
+use keeper::{Keeper, Voice};
+pub use keeper::{Kept, Watch};
 
 /// Deliveries still under way at the end may take so long.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
@@ -47,9 +50,6 @@ pub enum Pace {
     /// Frames are read as fast as they can be taken.
     Replay,
 }
-
-/// Looks at what leaves the engine.
-pub type Watch = Box<dyn FnMut(&Quantum) + Send>;
 
 /// What a run does beside computing and storing.
 #[derive(Default)]
@@ -89,24 +89,6 @@ pub struct Pipeline {
     pub status: Arc<Status>,
     journal: Option<Arc<journal::GroupSync>>,
 }
-
-/// What the keeper saw.
-#[derive(Clone, Debug, Default)]
-pub struct Kept {
-    /// Changes of each view.
-    pub changes: BTreeMap<&'static str, u64>,
-    /// Rows of each view at the end.
-    pub rows: BTreeMap<&'static str, i64>,
-    /// Events by type and status.
-    pub events: BTreeMap<(&'static str, &'static str), u64>,
-    /// Quanta that held anything.
-    pub quanta: u64,
-    /// The first frames that were refused; all of them are in `rejected_frames`.
-    pub rejected: Vec<RejectedFrame>,
-}
-
-/// So many refused frames are shown at the end of a run.
-const REJECTED_SHOWN_MAX: usize = 10;
 
 /// What a finished run can tell.
 pub struct Summary {
@@ -387,119 +369,6 @@ fn ended(
     kept
 }
 
-/// Tells what the other processes ask for.
-fn answer(others: Answering, desk: Option<Arc<Desk>>, lost: Option<Arc<Lost>>) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-    let work = move || {
-        let told = others.work(|alerts| {
-            let gone = desk.as_ref().is_some_and(|desk| !desk.tell(alerts));
-            anyhow::ensure!(!gone, "the alert desk's thread is gone");
-            Ok(())
-        });
-        if told.is_err() {
-            lost.iter().for_each(|lost| lost.leave());
-        }
-        told
-    };
-    std::thread::Builder::new()
-        .name("others' alerts".into())
-        .spawn(work)
-        .context("starting the thread that tells other processes' alerts")
-}
-
-/// How a keeper has people told.
-enum Voice {
-    Desk(Arc<Desk>),
-    /// Of another process.
-    Asking(Asking),
-}
-
-struct Keeper {
-    alerts: AlertsView,
-    snapshots: Option<Arc<Snapshotter>>,
-    voice: Option<Voice>,
-    charts: Charts,
-    quanta: Arc<AtomicU64>,
-    writer: Option<Writer>,
-    watch: Option<Watch>,
-    kept: Kept,
-    status: Arc<Status>,
-}
-
-impl Keeper {
-    /// Until the engine ends. Answers with what the edge said after the last quantum, too.
-    fn work(mut self, mut recorder: Recorder) -> anyhow::Result<(Kept, Vec<EdgeRow>)> {
-        while let Some(entered) = recorder.next_quantum()? {
-            self.keep(entered, &mut recorder)?;
-        }
-        Ok((self.kept, recorder.rest()))
-    }
-
-    fn keep(&mut self, entered: Entered, recorder: &mut Recorder) -> anyhow::Result<()> {
-        let Entered { mut quantum, rules, is_past, seq: _, cut } = entered;
-        let mut alerts = Vec::new();
-        if let Some(rules) = rules {
-            let known_at = i64::try_from(quantum.known_at).unwrap_or(i64::MAX);
-            alerts = self.alerts.set_rules(rules, known_at).into_quantum(&mut quantum);
-        }
-        if !quantum.changes.is_empty() || !quantum.edge.is_empty() {
-            alerts.extend(self.alerts.observe(&quantum).into_quantum(&mut quantum));
-        }
-        if is_past {
-            return Ok(());
-        }
-        self.count(&quantum, &alerts);
-        if let Some(watch) = &mut self.watch {
-            watch(&quantum);
-        }
-        // On disk before anything else: a row that is stored twice is one row, an alert that is lost is lost.
-        crash::point("keeper: before telling");
-        if let Some(voice) = &self.voice {
-            self.charts.observe(&quantum.changes);
-            self.charts.add_to(&mut alerts);
-            let told = alerts.is_empty()
-                || match voice {
-                    Voice::Desk(desk) => desk.tell(alerts),
-                    Voice::Asking(asking) => asking.tell(&alerts, || recorder.take_in())?,
-                };
-            anyhow::ensure!(told, "the alert desk's thread is gone");
-        }
-        crash::point("keeper: told");
-        self.quanta.fetch_add(1, Ordering::Relaxed);
-        let (known_at, rows) = (quantum.known_at, size(&quantum));
-        if let Some(writer) = &self.writer {
-            writer.push_blocking(quantum)?;
-        }
-        crash::point("keeper: handed to the store");
-        self.status.kept(known_at, rows);
-        if let (Some(snapshots), Some(mut cut)) = (&self.snapshots, cut) {
-            cut.set_alerts(self.alerts.save()?);
-            snapshots.take(*cut);
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, quantum: &Quantum, alerts: &[Alert]) {
-        self.kept.quanta += 1;
-        for event in alerts.iter().map(|alert| &alert.event) {
-            *self.kept.events.entry((event.event_type.as_str(), event.status.as_str())).or_default() += 1;
-        }
-        let refused = quantum.edge.iter().filter_map(|row| if let EdgeRow::Rejected(row) = row { Some(row) } else { None });
-        let room = REJECTED_SHOWN_MAX - self.kept.rejected.len();
-        self.kept.rejected.extend(refused.take(room).cloned());
-        for changes in &quantum.changes {
-            let (view, count, net) = changes.size();
-            *self.kept.changes.entry(view).or_default() += count as u64;
-            *self.kept.rows.entry(view).or_default() += net as i64;
-        }
-    }
-}
-
-/// Rows of a quantum.
-fn size(quantum: &Quantum) -> u64 {
-    let changes: usize = quantum.changes.iter().map(|changes| changes.size().1).sum();
-    (changes + quantum.edge.len()) as u64
-}
-
 /// The engine's settings out of the configuration's.
 #[must_use]
 pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
@@ -536,11 +405,6 @@ pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool) -> 
     ))
 }
 
-/// Whether there is anybody to be told anything.
-fn tells(config: &Config, pace: Pace, alerts: bool) -> anyhow::Result<bool> {
-    Ok(alerts && (pace == Pace::Live || !notify::ways(config)?.is_empty()))
-}
-
 /// How far the store has everything. Without a store nothing waits for it.
 fn stored(writer: Option<&Writer>) -> Stored {
     match writer.cloned() {
@@ -555,79 +419,4 @@ fn rules(config: &Config) -> anyhow::Result<Rules> {
     let (rules, warnings) = Rules::load(directory)?;
     warnings.iter().for_each(|warning| tracing::warn!(%warning, "a rule may not do what was meant"));
     Ok(rules)
-}
-
-/// The desk and, of a replay, the file that it works with for as long as it lasts: what a replay tells is told anew each time, unless its
-/// journal says that it goes on.
-fn desk(
-    config: &Config,
-    pace: Pace,
-    journal_dir: Option<&Path>,
-    edge: &Sender<EdgeRow>,
-) -> anyhow::Result<(Option<Arc<Desk>>, Option<PathBuf>)> {
-    let Plan { setup, limits } = notify::plan(config)?;
-    if setup.channels.is_empty() && pace == Pace::Replay {
-        return Ok((None, None));
-    }
-    let (path, passing) = match (pace, journal_dir) {
-        (Pace::Live, _) => (notify::outbox_path(config), None),
-        (Pace::Replay, Some(dir)) => (dir.join("outbox.sqlite"), None),
-        (Pace::Replay, None) => {
-            let name = format!("regimeflow-outbox-{}-{}.sqlite", std::process::id(), clock::now_ms());
-            let path = std::env::temp_dir().join(name);
-            (path.clone(), Some(path))
-        }
-    };
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("making the directory of the outbox, {}", directory.display()))?;
-    }
-    let edge = edge.clone();
-    let reports = Reports {
-        attempt: Box::new(move |attempt| report(attempt, &edge)),
-        problem: Box::new(|problem| tracing::error!("{problem}")),
-    };
-    let runtime = tokio::runtime::Handle::current();
-    let desk = Desk::start(path, setup, limits, Arc::new(clock::now_ms), runtime, reports)?;
-    Ok((Some(Arc::new(desk)), passing))
-}
-
-/// An attempt as rows of `deliveries`: one for each notice that went out in it.
-fn report(attempt: Attempt, edge: &Sender<EdgeRow>) {
-    let Attempt { notice_id, ids, channel, attempt, sent_at_ms, result, http_status, latency_ms, reason } = attempt;
-    if result != alerts::outbox::AttemptResult::Delivered {
-        tracing::warn!(
-            channel,
-            notice = notice_id,
-            attempt,
-            result = result.as_str(),
-            http_status,
-            "a notice was not delivered: {reason}"
-        );
-    }
-    let known_at = u64::try_from(clock::now_ms()).unwrap_or_default();
-    for alert_id in ids {
-        let reason =
-            if alert_id == notice_id || !reason.is_empty() { reason.clone() } else { format!("in the digest {notice_id}") };
-        let row = DeliveryRow {
-            alert_id,
-            channel: channel.clone(),
-            attempt,
-            sent_at: sent_at_ms,
-            result: result.as_str().to_owned(),
-            http_status,
-            latency_ms,
-            reason,
-            known_at,
-        };
-        let _ = edge.send(EdgeRow::Delivery(row)); // the keeper is gone only when the run is being torn down
-    }
-}
-
-fn remove_outbox(path: &Path) {
-    for ending in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        let _ = std::fs::remove_file(name); // it is in the directory of temporary files
-    }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const VARIABLE: &str = "REGIMEFLOW_CRASH";
 
 /// All points, in the order in which a run first passes them.
-pub const POINTS: [&str; 16] = [
+pub const POINTS: [&str; 17] = [
     "journal: opened",
     "restore: snapshot read",
     "restore: a record read",
@@ -27,6 +27,7 @@ pub const POINTS: [&str; 16] = [
     "snapshot: first parts",
     "snapshot: before commit",
     "snapshot: committed",
+    "snapshot: old ones removed",
 ];
 
 struct Wanted {

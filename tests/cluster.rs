@@ -59,7 +59,8 @@ impl Server {
     }
 }
 
-/// A replay by some processes into a database of its own.
+/// A replay by some processes into a database of its own. Nothing inhibits anything: of two alerts that come from two processes, which one is told first is
+/// a matter of milliseconds.
 struct Case {
     dir: tempfile::TempDir,
     url: String,
@@ -75,7 +76,7 @@ impl Case {
     fn new(server: &Server, frames: &Path, database: &str, processes: usize, workers: usize, speed: &'static str) -> Self {
         let (dir, hook) = (tempfile::tempdir().unwrap(), Hook::start().unwrap());
         let config = format!(
-            "[store]\ndatabase = '{database}'\n[alerts]\nallow_addresses = ['127.0.0.1/32']\n\
+            "[store]\ndatabase = '{database}'\n[alerts]\nallow_addresses = ['127.0.0.1/32']\ninhibitions = []\n\
              [[webhooks]]\nname = 'desk'\nurl = 'http://{}/'\n",
             hook.address
         );

@@ -68,3 +68,15 @@ fn only_the_command_line_prints() {
         check_absent(dir, &["println!(", "eprintln!(", "print!("], &exceptions);
     }
 }
+
+#[test]
+fn every_crash_point_is_listed_and_passed_somewhere() {
+    let mut passed: Vec<String> = Vec::new();
+    for (_, text) in sources("src") {
+        passed.extend(text.split("crash::point(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+    }
+    passed.sort_unstable();
+    let mut listed = regimeflow::crash::POINTS.map(str::to_owned).to_vec();
+    listed.sort_unstable();
+    assert_eq!(passed, listed);
+}

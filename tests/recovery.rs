@@ -228,6 +228,28 @@ fn kills_leave_no_trace_in_a_recording() {
     check_same(&case, &expected, "a recording");
 }
 
+/// A snapshot of other settings is no use, but the records of the last day are.
+#[test]
+fn views_are_made_again_after_a_change_of_the_configuration() {
+    if !engine_is_here() {
+        return;
+    }
+    let _engine = ENGINE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let frames = market(dir.path());
+    let expected = unbroken(&frames);
+    let case = Case::new(&frames, "12000");
+    let status = case.start(1, Some("snapshot: committed")).wait().unwrap();
+    assert!(status.signal().is_some() && case.has_snapshot(), "{status}");
+    // It counts only where there are more symbols than here.
+    let config = std::fs::read_to_string(case.path("config.toml")).unwrap();
+    std::fs::write(case.path("config.toml"), format!("{config}[views.correlation]\npairs_up_to = 19\n")).unwrap();
+    case.finish(2);
+    let said = std::fs::read_to_string(case.path("stderr")).unwrap();
+    assert!(said.contains("of another configuration"), "{said}");
+    check_same(&case, &expected, "another configuration");
+}
+
 #[test]
 fn a_second_process_is_told_who_has_the_journal() {
     let dir = tempfile::tempdir().unwrap();

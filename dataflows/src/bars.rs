@@ -9,6 +9,7 @@
 //! longer bars that hold it follow.
 
 mod fills;
+mod kept;
 mod longer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,6 @@ use timely::dataflow::operators::vec::Map;
 use crate::by_time::ByTime;
 use crate::config::Config;
 use crate::fixed::{Notional, Price, Quantity};
-use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Aggregate, Bar, Clock, DAY_MS, InstrumentId, Instruments, Kline, MINUTE_MS, Partial, SECOND_MS, Timeframe, Venue,
 };
@@ -128,34 +128,6 @@ enum Said {
     This,
     /// What it was before something changed it.
     Old(Box<Bar>),
-}
-
-/// By time frame and opening: an instrument's open bars that changed since open bars were last published.
-type Dirty = Vec<(usize, i64)>;
-
-impl Kept for State {
-    fn save(&self, save: &mut Save) {
-        let Self { watermarks, heard, closed_to, flat_to, published_at, forgotten_to, .. } = self;
-        save.shared(&(watermarks, heard, closed_to, flat_to, published_at, forgotten_to));
-        let mut dirty: Vec<Dirty> = vec![Vec::new(); self.instruments.len()];
-        for &(at, frame, open_ts) in self.dirty_open.iter().flatten() {
-            dirty[at].push((frame, open_ts));
-        }
-        self.instruments.iter().zip(dirty).for_each(|part| save.part(part.0.id, &part));
-    }
-
-    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
-        if let Some(shared) = load.shared()? {
-            (self.watermarks, self.heard, self.closed_to, self.flat_to, self.published_at, self.forgotten_to) = shared;
-        }
-        while let Some((id, (instrument, dirty))) = load.part::<(InstrumentBars, Dirty)>()? {
-            let at = self.instruments.len();
-            self.index.insert(id, at);
-            self.instruments.push(instrument);
-            dirty.into_iter().for_each(|(frame, open_ts)| self.dirty_open[frame].push((at, frame, open_ts)));
-        }
-        Ok(())
-    }
 }
 
 impl State {

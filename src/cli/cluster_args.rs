@@ -6,7 +6,7 @@ use super::{EX_CONFIG, Failure};
 use crate::app::{Pace, together};
 use crate::cluster::{self, Cluster, Joined};
 use crate::config::Config;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Which process this is, of which.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -42,15 +42,23 @@ pub fn join(cluster: &Cluster, config: &mut Config, pace: Pace, has_models: bool
     Ok(tokio::task::block_in_place(|| cluster::join(cluster, &text))?)
 }
 
-/// Opens the store. On a server the first process makes the tables, and the others wait for them.
+/// Opens the store. On a server the first process makes the tables, and the others wait for them, or for word that it is lost.
 ///
 /// # Errors
-/// As [`Store::open`].
-pub async fn open_store(config: &Config, role: &'static str, cluster: Option<&Cluster>, pace: Pace) -> Result<Store, StoreError> {
-    match (cluster, pace) {
-        (Some(cluster), pace) if cluster.process > 0 => Store::open_beside(&config.store, role, pace == Pace::Live).await,
-        (_, Pace::Live) => Store::open_even_if_away(&config.store, role).await,
-        (_, Pace::Replay) => Store::open(&config.store, crate::store::Mode::Write(role)).await,
+/// As [`Store::open`]; [`PeerLost`](cluster::PeerLost).
+pub async fn open_store(config: &Config, role: &'static str, joined: Option<&Joined>, pace: Pace) -> anyhow::Result<Store> {
+    let is_first = joined.is_none_or(|joined| joined.process == 0);
+    let open = async {
+        match pace {
+            _ if !is_first => Store::open_beside(&config.store, role, pace == Pace::Live).await,
+            Pace::Live => Store::open_even_if_away(&config.store, role).await,
+            Pace::Replay => Store::open(&config.store, crate::store::Mode::Write(role)).await,
+        }
+    };
+    let Some(joined) = joined else { return Ok(open.await?) };
+    tokio::select! {
+        store = open => Ok(store?),
+        lost = joined.watch() => Err(lost.into()),
     }
 }
 

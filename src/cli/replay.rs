@@ -93,7 +93,7 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let (has_models, alerts) = (args.models.is_some(), !args.no_alerts);
     let join = |cluster| join(cluster, &mut config, Pace::Replay, has_models, alerts);
     let joined = cluster.as_ref().map(join).transpose()?;
-    let store = if has_store { Some(open_store(&config, "replay", cluster.as_ref(), Pace::Replay).await?) } else { None };
+    let store = if has_store { Some(open_store(&config, "replay", joined.as_ref(), Pace::Replay).await?) } else { None };
 
     let started = Instant::now();
     let journal = args.journal.clone().map(|dir| config.journal_in(dir, args.skip_corrupt));

@@ -80,7 +80,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     refuse_journal(cluster.as_ref(), config.journal(args.skip_corrupt).is_some())?;
     let join = |cluster| join(cluster, &mut config, Pace::Live, args.models.is_some(), true);
     let joined = cluster.as_ref().map(join).transpose()?;
-    let store = if has_store { Some(open_store(&config, "run", cluster.as_ref(), Pace::Live).await?) } else { None };
+    let store = if has_store { Some(open_store(&config, "run", joined.as_ref(), Pace::Live).await?) } else { None };
     let started = Instant::now();
     let is_first = cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
     if let Some(cluster) = &cluster {

@@ -16,7 +16,7 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
 use super::Cluster;
 use super::link::Link;
-use super::lost::Lost;
+use super::lost::{Lost, PeerLost};
 
 /// The others may take so long to come up.
 const JOIN_MAX: Duration = Duration::from_secs(300);
@@ -24,6 +24,8 @@ const JOIN_MAX: Duration = Duration::from_secs(300);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// The pause before another try.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// While something else is waited for, the connections are looked at so often.
+const LOOK: Duration = Duration::from_millis(100);
 /// A greeting comes within this time.
 const GREETING_MAX: Duration = Duration::from_secs(10);
 /// What it begins with.
@@ -124,6 +126,18 @@ pub fn join(cluster: &Cluster, text: &str) -> Result<Joined, JoinError> {
 }
 
 impl Joined {
+    /// Waits for a peer to go away: while something else is waited for, and timely does not look yet.
+    pub async fn watch(&self) -> PeerLost {
+        loop {
+            for (peer, link) in self.links.iter().enumerate() {
+                if let Some(why) = link.as_ref().and_then(Link::gone) {
+                    return self.lost.named(peer, &why);
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// What timely's workers, `threads` of this process, are built from.
     ///
     /// # Errors

@@ -74,6 +74,18 @@ impl Link {
         Ok(Self { stream, peer, lost, framing: Framing::default() })
     }
 
+    /// Looks whether the peer is still there, before timely reads here. `None`: it is.
+    pub fn gone(&self) -> Option<String> {
+        let looked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let restored = self.stream.set_nonblocking(false);
+        match (looked, restored) {
+            (Ok(0), _) => Some("its connection ended before its work began".to_owned()),
+            (Ok(_), Ok(())) => None,
+            (Err(error), Ok(())) if error.kind() == io::ErrorKind::WouldBlock => None,
+            (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
+        }
+    }
+
     fn failed(&self, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::Interrupted {
             self.lost.report(self.peer, &error.to_string());

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::cli::EX_UNAVAILABLE;
+
 /// Sockets to the others are closed after this time, and not at once: they are to see for themselves who is lost.
 const CLOSE_AFTER: Duration = Duration::from_millis(500);
 /// What has not ended by itself after this time is ended.
 const END_AFTER: Duration = Duration::from_secs(8);
-/// Something that is needed can't be had (sysexits).
-const EX_UNAVAILABLE: i32 = 69;
 
 /// Why a process of several ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,12 +61,15 @@ impl Lost {
         self.who().is_some() || self.is_closing.load(Ordering::Acquire)
     }
 
+    pub(super) fn named(&self, process: usize, why: &str) -> PeerLost {
+        PeerLost { process, address: self.addresses.get(process).cloned().unwrap_or_default(), why: why.to_owned() }
+    }
+
     pub(super) fn report(self: &Arc<Self>, process: usize, why: &str) {
         if self.is_over() {
             return; // what follows from the first
         }
-        let address = self.addresses.get(process).cloned().unwrap_or_default();
-        let lost = PeerLost { process, address, why: why.to_owned() };
+        let lost = self.named(process, why);
         if self.first.set(lost.clone()).is_err() {
             return;
         }
@@ -76,13 +79,11 @@ impl Lost {
             std::thread::sleep(CLOSE_AFTER);
             this.close();
             std::thread::sleep(END_AFTER);
-            tracing::error!(
-                "what was under way did not end by itself, the process is ended; its journal and its spool are whole"
-            );
-            std::process::exit(EX_UNAVAILABLE);
+            tracing::error!("what was under way did not end by itself, the process is ended; its spool is whole");
+            std::process::exit(EX_UNAVAILABLE.into());
         };
         if std::thread::Builder::new().name("peer lost".into()).spawn(end).is_err() {
-            std::process::exit(EX_UNAVAILABLE);
+            std::process::exit(EX_UNAVAILABLE.into());
         }
     }
 

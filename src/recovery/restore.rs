@@ -18,7 +18,7 @@ use super::Entry;
 use super::ongoing::Ongoing;
 use super::record::{Encoder, PART, Record};
 use super::recorder::{Bounds, Writing};
-use super::snapshots::{self, About, Begun, Snapshotter, Stored};
+use super::snapshots::{self, About, Snapshotter, Stored};
 use crate::crash;
 use crate::engine::{self, Input};
 
@@ -114,17 +114,16 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
     for (path, how) in &found.damaged {
         tracing::error!(path = %path.display(), how, "a snapshot is damaged, the one before it is taken");
     }
-    let mut begun = Begun { about: About::default(), states: States::new(), alerts: Vec::new() };
+    let (mut about, mut states, mut alerts) = (About::default(), States::new(), Vec::new());
     let (mut from, mut remembered_to) = (1, 0);
     if let Some(snapshot) = found.snapshot {
-        let read = snapshots::read(&snapshot)?;
+        about = snapshots::read_about(&snapshot)?;
         if snapshot.manifest.fingerprint == fingerprint {
-            begun = read;
+            (states, alerts) = snapshots::read_rest(&snapshot)?;
             from = snapshot.manifest.up_to + 1;
         } else {
             from = journal.oldest().unwrap_or(1);
-            remembered_to = read.about.known_at;
-            begun.about.names = read.about.names;
+            remembered_to = about.known_at;
             let (of, now) = (&snapshot.manifest.fingerprint, &fingerprint);
             tracing::warn!(
                 of,
@@ -139,7 +138,7 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
     let last = writer.durable();
     let sync = Arc::new(GroupSync::start(writer, settings.fsync_every)?);
     let bounds = Arc::new(Bounds::restoring(remembered_to));
-    let known = begun.about.names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)).collect();
+    let known = about.names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)).collect();
     let named = Arc::new(Mutex::new(known));
     let encoder = Encoder::new(Arc::clone(&named));
     let writing = Writing {
@@ -149,9 +148,8 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
         bounds: Arc::clone(&bounds),
         held: VecDeque::new(),
         last,
-        ongoing: begun.about.ongoing.clone(),
+        ongoing: about.ongoing.clone(),
     };
-    let Begun { about, states, alerts } = begun;
     let past = Past { records, tail, bounds, named, dir: settings.dir.clone(), about, remembered_to };
     Ok(Opened { writing, past, states: Arc::new(states), alerts, snapshots: Some(snapshots), fingerprint })
 }
@@ -168,13 +166,14 @@ impl Past {
         mut progress: impl FnMut(u64),
     ) -> anyhow::Result<Restored> {
         let begun = Instant::now();
-        let snapshot_at = Some(self.about.known_at).filter(|known_at| *known_at > 0);
-        let mut restored =
-            Restored { known_at: snapshot_at, snapshot_at, bytes_dropped: self.tail.bytes_dropped, ..Restored::default() };
+        let known_at = Some(self.about.known_at).filter(|known_at| *known_at > 0);
+        let snapshot_at = known_at.filter(|_| self.remembered_to == 0);
+        let mut restored = Restored { known_at, snapshot_at, bytes_dropped: self.tail.bytes_dropped, ..Restored::default() };
         restored.ongoing = self.about.ongoing.clone();
         let mut past = engine::Past::default();
         // Of quanta that are only remembered: the last one that is in `past`, and the first.
         let mut together: Option<(u64, u64)> = None;
+        let mut has_begun = false;
         while let Some(record) = self.records.read()? {
             let (known_at, kind, seq) = (record.known_at, record.kind, record.seq);
             let unreadable = || {
@@ -189,6 +188,11 @@ impl Past {
             {
                 give(input, last, &mut past, &mut restored)?;
                 together = None;
+            }
+            // The first segment that is kept may begin in the middle of a quantum.
+            has_begun |= part == 0;
+            if !has_begun {
+                continue;
             }
             if part == 0 && together.is_none() {
                 past = engine::Past::default(); // parts of a quantum that was not complete
@@ -230,7 +234,7 @@ impl Past {
 fn give(input: &mut Input, known_at: u64, past: &mut engine::Past, restored: &mut Restored) -> anyhow::Result<()> {
     anyhow::ensure!(input.restore(known_at, std::mem::take(past)), "the workers stopped before everything was restored");
     restored.quanta += 1;
-    restored.known_at = Some(known_at);
+    restored.known_at = restored.known_at.max(Some(known_at));
     Ok(())
 }
 

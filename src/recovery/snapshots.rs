@@ -4,7 +4,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `about` | [`About`]: the quantum, who is heard, which gaps are open, the names of instruments (postcard) |
+//! | `about` | [`About`]: the quantum, who is heard, which gaps are open, the names of instruments (JSON, so that every version can read it) |
 //! | `alerts` | the view `alerts` (JSON) |
 //! | `states` | the operators' states (see `dataflows::keeping`), each as name, worker, length, bytes; zstd |
 //!
@@ -13,7 +13,6 @@
 //! made again. Two are kept, and the records since the older one; more of them as long as the configuration says, so that the states can
 //! be made again after a change of the configuration or of the program.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -82,7 +81,7 @@ impl Snapshotter {
         let (cuts, received) = bounded(1);
         let (is_busy, last_known_at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (busy, last) = (Arc::clone(&is_busy), Arc::clone(&last_known_at));
-        let work = Work { snapshots, fingerprint, keep_for, stored, past: VecDeque::new(), is_busy: busy, last_known_at: last };
+        let work = Work { snapshots, fingerprint, keep_for, stored, is_busy: busy, last_known_at: last };
         std::thread::Builder::new().name("snapshots".into()).spawn(move || work.run(&received))?;
         Ok(Self { cuts, is_busy, last_known_at })
     }
@@ -111,8 +110,6 @@ struct Work {
     fingerprint: String,
     keep_for: Duration,
     stored: Stored,
-    /// Earlier ones, by when they were made.
-    past: VecDeque<(Instant, Seq)>,
     is_busy: Arc<AtomicBool>,
     last_known_at: Arc<AtomicU64>,
 }
@@ -146,7 +143,7 @@ impl Work {
         let Cut { seq, about, states, alerts } = cut;
         crash::point("snapshot: begin");
         let mut snapshot = self.snapshots.begin(seq, &self.fingerprint)?;
-        let about = postcard::to_allocvec(&about)?;
+        let (known_at, about) = (about.known_at, serde_json::to_vec(&about)?);
         snapshot.part("about", |out| out.write_all(&about))?;
         snapshot.part("alerts", |out| out.write_all(&alerts))?;
         crash::point("snapshot: first parts");
@@ -159,13 +156,8 @@ impl Work {
         crash::point("snapshot: before commit");
         snapshot.commit()?;
         crash::point("snapshot: committed");
-        self.past.push_back((Instant::now(), seq));
-        // Of two snapshots that are old enough the older one isn't needed.
-        while self.past.get(1).is_some_and(|(made, _)| made.elapsed() >= self.keep_for) {
-            self.past.pop_front();
-        }
-        let records_from = self.past.front().filter(|(made, _)| made.elapsed() >= self.keep_for).map_or(0, |(_, seq)| *seq);
-        let removed = self.snapshots.retain(KEPT, records_from)?;
+        let keep_ms = u64::try_from(self.keep_for.as_millis()).unwrap_or(u64::MAX);
+        let removed = self.snapshots.retain(KEPT, known_at.saturating_sub(keep_ms))?;
         crash::point("snapshot: old ones removed");
         tracing::debug!(?removed, "old snapshots and records are removed");
         Ok(())
@@ -180,26 +172,24 @@ fn write_state(out: &mut impl Write, state: &SavedState) -> io::Result<()> {
     out.write_all(&state.bytes)
 }
 
-/// What a restart begins with.
-pub(super) struct Begun {
-    pub about: About,
-    pub states: States,
-    pub alerts: Vec<u8>,
+/// What a snapshot, the bytes of which have been checked, is of.
+pub(super) fn read_about(snapshot: &Snapshot) -> anyhow::Result<About> {
+    let mut bytes = Vec::new();
+    part(snapshot, "about")?.read_to_end(&mut bytes).context("reading a snapshot's part about")?;
+    serde_json::from_slice(&bytes).context("reading a snapshot's part about")
 }
 
-/// Reads a snapshot, the bytes of which have been checked.
-pub(super) fn read(snapshot: &Snapshot) -> anyhow::Result<Begun> {
-    let part = |name: &str| {
-        snapshot.open(name)?.with_context(|| format!("the snapshot of record {} has no part {name}", snapshot.manifest.up_to))
-    };
-    let whole = |name: &str| -> anyhow::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        part(name)?.read_to_end(&mut bytes).with_context(|| format!("reading a snapshot's part {name}"))?;
-        Ok(bytes)
-    };
-    let about = postcard::from_bytes(&whole("about")?).context("reading a snapshot's part about")?;
-    let states = read_states(&mut zstd::Decoder::new(part("states")?)?).context("reading a snapshot's part states")?;
-    Ok(Begun { about, states, alerts: whole("alerts")? })
+/// The operators' states in it, and the view `alerts`.
+pub(super) fn read_rest(snapshot: &Snapshot) -> anyhow::Result<(States, Vec<u8>)> {
+    let mut alerts = Vec::new();
+    part(snapshot, "alerts")?.read_to_end(&mut alerts).context("reading a snapshot's part alerts")?;
+    let states = read_states(&mut zstd::Decoder::new(part(snapshot, "states")?)?);
+    Ok((states.context("reading a snapshot's part states")?, alerts))
+}
+
+fn part(snapshot: &Snapshot, name: &str) -> anyhow::Result<Box<dyn Read + Send>> {
+    let found = snapshot.open(name)?;
+    found.with_context(|| format!("the snapshot of record {} has no part {name}", snapshot.manifest.up_to))
 }
 
 fn read_states(from: &mut impl Read) -> io::Result<States> {

@@ -47,11 +47,11 @@ const OPEN_EVERY: Duration = Duration::from_millis(100);
 const OPEN_QUIETLY: Duration = Duration::from_secs(10);
 
 pub(crate) struct Collector {
-    pub target: Arc<Target>,
-    pub instruments: Arc<Instruments>,
-    pub options: WriterOptions,
-    pub shared: Arc<Shared>,
-    pub spool: Option<Arc<Spool>>,
+    target: Arc<Target>,
+    instruments: Arc<Instruments>,
+    options: WriterOptions,
+    shared: Arc<Shared>,
+    spool: Option<Arc<Spool>>,
     waiting: Waiting,
     marks: Marks,
     /// Inserts under way, and what they carry.
@@ -187,7 +187,9 @@ impl Collector {
         let mut pulse = now + Duration::from_secs(1);
         let can_start = if self.spooling { self.packing.is_empty() } else { self.has_place() };
         if let Some(oldest) = self.waiting.oldest() {
-            pulse = pulse.min(oldest + self.options.batch_age + if can_start { Duration::ZERO } else { OVERDUE_MAX });
+            let due = oldest + self.options.batch_age;
+            // Where nothing can start, whatever ends wakes the loop: looking all the time would help nobody.
+            pulse = pulse.min(if can_start { due } else { (due + OVERDUE_MAX).max(now + PUMP_EVERY) });
         }
         if self.spool.as_ref().is_some_and(|spool| spool.is_busy()) || self.flush.is_some() {
             pulse = pulse.min(now + PUMP_EVERY);
@@ -229,13 +231,16 @@ impl Collector {
             spool.say_away(&StoreError::Unavailable { what, message: "no answer for too long".into() }, false);
             self.spooling = true;
         }
-        if self.flush.as_ref().is_some_and(|flush| flush.since.elapsed() > FLUSH_DIRECT_MAX) && !self.in_flight.is_empty() {
-            for (_, InFlight { mark, batch, abort, .. }) in self.in_flight.drain() {
+        if self.flush.as_ref().is_some_and(|flush| flush.since.elapsed() > FLUSH_DIRECT_MAX) {
+            // One without bytes yet has its rows nowhere else: it has its turn at a later look.
+            let with_bytes: Vec<_> = self.in_flight.extract_if(|_, insert| insert.batch.get().is_some()).collect();
+            if with_bytes.is_empty() {
+                return;
+            }
+            for (_, InFlight { mark, batch, abort, .. }) in with_bytes {
                 abort.abort();
-                match batch.get() {
-                    Some(batch) => self.rescued.push((Arc::clone(batch), mark)), // if it arrived after all, it is one row twice
-                    None => self.marks.done(mark),                               // not reached: bytes are made in milliseconds
-                }
+                // If it arrived after all, it is one row twice.
+                self.rescued.extend(batch.get().map(|batch| (Arc::clone(batch), mark)));
             }
             let what = "the last inserts".to_owned();
             spool.say_away(&StoreError::Unavailable { what, message: "no answer in time".into() }, false);
@@ -392,3 +397,6 @@ async fn open(spool: Arc<Spool>) {
         sleep(OPEN_EVERY).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,7 +203,8 @@ impl Store {
         &self.spool_dir
     }
 
-    /// Starts a writer. Its rows' instruments are named by `instruments`. What an earlier run left in the spool is stored first, if it spools.
+    /// Starts a writer. Its rows' instruments are named by `instruments`. If it spools, what an earlier run left in the spool is
+    /// stored, too, beside the new rows.
     #[must_use]
     pub fn writer(&self, instruments: Arc<Instruments>, options: WriterOptions) -> Writer {
         let target = Target::new(self.client.clone(), self.database.clone(), self.migrated, &self.spool_dir);

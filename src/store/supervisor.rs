@@ -87,14 +87,18 @@ impl Watched {
                     _ = &mut asked => return Ok(()),
                 };
                 pause = (pause * 2).min(PAUSE_MAX);
-                match launched.and_then(|(child, _)| publish(&self.dir, self.port, &child).map(|()| child)) {
-                    Ok(child) => break child,
+                match launched {
+                    Ok((child, _)) => break child,
                     Err(error) => {
                         tracing::error!(%error, next_secs = pause.as_secs_f64(), "the embedded engine can't be started again yet")
                     }
                 }
             };
             self.pid.store(child.id().unwrap_or(0), Ordering::Relaxed);
+            if let Err(error) = publish(&self.dir, self.port, &child) {
+                // The port is as before, so whoever reads the old file finds the engine all the same.
+                tracing::warn!(%error, "the embedded engine runs again, but its file engine.json still tells of the one before");
+            }
             tracing::info!(
                 secs = began.elapsed().as_secs_f64(),
                 port = self.port,

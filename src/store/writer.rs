@@ -125,7 +125,8 @@ impl Writer {
         self.messages.blocking_send(Message::Quantum(quantum)).map_err(|_| self.stopped())
     }
 
-    /// Returns when everything pushed before is stored by ClickHouse or durable in the spool: within ten seconds, where there is a spool.
+    /// Returns when everything pushed before is stored by ClickHouse or durable in the spool: where there is a spool, ten seconds after its turn at
+    /// the latest. Its turn comes after what was pushed before, so a full spool holds it, too, until there is room or [`Self::close_within`] ends that.
     ///
     /// # Errors
     /// As [`Self::push`]; [`StoreError::Spool`] if neither ClickHouse nor the disk took the rows in that time.

@@ -1,7 +1,6 @@
 //! A webhook's receiver: takes every event, alone or in a digest, and remembers which.
 //!
-//! How alerts are put together into digests is a matter of pace, and one that began and ended before its digest went out is told as ended. So what is
-//! ended counts as begun, too, and what two runs told can be compared however fast they were.
+//! One that began and ended before its digest went out is in it as ended, so what a digest calls ended counts as begun, too.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -45,12 +44,14 @@ fn serve(mut stream: TcpStream, told: &Mutex<Told>) {
     while let Some(body) = request(&mut reader) {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let alone = body.get("event_type").map(|_| std::slice::from_ref(&body));
-        let events = alone.or(body["data"]["events"].as_array().map(Vec::as_slice)).unwrap_or_default();
+        let digest = body["data"]["events"].as_array().map(Vec::as_slice);
+        assert!(body["data"]["events_omitted"].as_u64().unwrap_or(0) == 0, "a digest that names not all: {body}");
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
+        for event in alone.or(digest).unwrap_or_default() {
             let field = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-            for status in ["firing".to_owned(), field("status")] {
-                told.insert((field("id"), status, field("event_type")));
+            told.insert((field("id"), field("status"), field("event_type")));
+            if alone.is_none() {
+                told.insert((field("id"), "firing".to_owned(), field("event_type")));
             }
         }
         drop(told);

@@ -97,9 +97,8 @@ impl Channel for Webhook {
         "webhook"
     }
 
-    /// Programs take as much as they can and say so when they can't: four at a time, no digest.
+    /// Eight at a time, no digest: a program takes as much as it can, and says itself when it is too much (429, Retry-After).
     fn pace(&self) -> Pace {
-        // One's own receiver: it says itself when it is too much (429, Retry-After).
         Pace { limits: Vec::new(), in_flight_max: 8, digest_above: None }
     }
 

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use super::{Id, Snapshots, ids, remove_debris};
 use crate::journal::segments_of;
+use crate::segment::{Look, Opened, SegmentFile, SegmentReader};
 use crate::{Error, Seq};
 
 /// What was removed.
@@ -17,16 +18,15 @@ pub struct Removed {
 }
 
 impl Snapshots {
-    /// Keeps the newest `keep` snapshots (1 at least) and the records after the oldest of them, or after record `records_from` if that comes
-    /// before. As long as there are fewer, all records are kept: the first of them is as good as a snapshot. One whose manifest or lengths are
-    /// wrong doesn't count.
+    /// Keeps the newest `keep` snapshots (1 at least), the records after the oldest of them, and those known at `known_from` (UTC ms) or later. As long as
+    /// there are fewer, all records are kept: the first of them is as good as a snapshot. One whose manifest or lengths are wrong doesn't count.
     ///
     /// May be killed anywhere: a snapshot's manifest goes before its parts, snapshots before segments, segments from the oldest on, each
     /// step made durable before the next. So what is left can always be recovered from, and the next call finishes the work.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn retain(&self, keep: usize, records_from: Seq) -> Result<Removed, Error> {
+    pub fn retain(&self, keep: usize, known_from: u64) -> Result<Removed, Error> {
         let _only = self.held.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = Removed::default();
         let mut ids = ids(&self.names()?);
@@ -44,7 +44,7 @@ impl Snapshots {
         if kept.len() == keep.max(1)
             && let Some(&floor) = kept.last()
         {
-            self.remove_segments(floor.min(records_from), &mut removed)?;
+            self.remove_segments(floor, known_from, &mut removed)?;
         }
         Ok(removed)
     }
@@ -55,16 +55,30 @@ impl Snapshots {
         self.disk.fsync_dir(&self.dir).map_err(Error::io("fsync", &self.dir)) // its parts are debris from here on
     }
 
-    fn remove_segments(&self, floor: Seq, removed: &mut Removed) -> Result<(), Error> {
+    fn remove_segments(&self, floor: Seq, known_from: u64, removed: &mut Removed) -> Result<(), Error> {
         let segments = segments_of(&self.dir, &self.names()?);
-        // A segment ends where the next begins.
-        let unneeded = segments.iter().zip(segments.iter().skip(1)).take_while(|(_, next)| next.first <= floor.saturating_add(1));
-        for (segment, _) in unneeded {
+        // A segment ends where the next begins, and knowledge time never falls.
+        for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+            if next.first > floor.saturating_add(1) || self.begins_at(next)?.is_none_or(|known_at| known_at > known_from) {
+                break;
+            }
             self.disk.remove(&segment.path).map_err(Error::io("remove", &segment.path))?;
             self.disk.fsync_dir(&self.dir).map_err(Error::io("fsync", &self.dir))?;
             removed.segments.push(segment.path.clone());
         }
         Ok(())
+    }
+
+    /// When its first record became known; `None`: it has none, or none that can be read.
+    fn begins_at(&self, file: &SegmentFile) -> Result<Option<u64>, Error> {
+        let Opened::Reader(mut reader) = SegmentReader::open(&*self.disk, file)? else { return Ok(None) };
+        loop {
+            match reader.look()? {
+                Look::Frame(frame) if frame.is_mark() => reader.step(&frame),
+                Look::Frame(frame) => return Ok(Some(frame.known_at)),
+                _ => return Ok(None),
+            }
+        }
     }
 
     fn seems_whole(&self, id: Id) -> Result<bool, Error> {

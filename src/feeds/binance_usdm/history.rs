@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::session::{BinanceUsdm, encoded};
+use super::session::BinanceUsdm;
 use crate::feeds::live::history::{Cure, History, Page, PageError, Question, Recovered, Source, Span};
 
 const AGG_TRADES: [Cure; 2] =

@@ -156,11 +156,6 @@ fn route_of(name: &str) -> &'static str {
     if public.iter().any(|prefix| name.starts_with(prefix)) { PUBLIC } else { MARKET }
 }
 
-/// Some symbols are not ASCII.
-pub(super) fn encoded(symbol: &str) -> String {
-    url::form_urlencoded::byte_serialize(symbol.as_bytes()).collect()
-}
-
 /// `{"result":null,"id":1}`, `{"code":2,"msg":"Invalid request: …","id":6}`, `{"id":6,"error":{"code":2,"msg":"…"}}`,
 /// or a combined message whose keys come in another order.
 #[derive(Deserialize)]

@@ -34,8 +34,7 @@ impl History for BybitLinear {
     }
 
     fn question(&self, source: Source, symbol: &str, span: Span, _next: Option<u64>) -> Question {
-        let symbol: String = url::form_urlencoded::byte_serialize(symbol.as_bytes()).collect();
-        let Span { from_ms, to_ms } = span;
+        let (symbol, Span { from_ms, to_ms }) = (encoded(symbol), span);
         let path = match source {
             Source::Prints | Source::Minutes => {
                 format!("/v5/market/kline?category=linear&symbol={symbol}&interval=1&start={from_ms}&end={to_ms}&limit=1000")

@@ -105,6 +105,12 @@ pub trait Session: Send + Sync {
     fn history(&self) -> &'static dyn History;
 }
 
+/// A symbol as a query has it: some are not ASCII.
+#[must_use]
+pub fn encoded(symbol: &str) -> String {
+    url::form_urlencoded::byte_serialize(symbol.as_bytes()).collect()
+}
+
 /// The time, UTC ms, behind the first `key` of a frame. `None`: it has none, or not one of the years 2001 to 2100.
 #[must_use]
 pub fn time_after(text: &str, key: &str) -> Option<i64> {

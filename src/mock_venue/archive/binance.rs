@@ -7,8 +7,8 @@ use super::{Answer, Archive, Asked, Market, keep};
 
 const VENUE: Venue = Venue::BinanceUsdm;
 
-/// The rows of a market that a question with this limit is answered with.
-type Rows = fn(&Market, &Asked, usize) -> Result<Vec<Value>, Answer>;
+/// The rows of a market that a question with this limit is answered with, as JSON.
+type Rows = fn(&Market, &Asked, usize) -> Result<Vec<String>, Answer>;
 
 pub(super) fn pass(archive: &Archive, key: &str, payload: &str) {
     if !(key.ends_with("@aggTrade") || key.ends_with("@kline_1m")) {
@@ -20,7 +20,7 @@ pub(super) fn pass(archive: &Archive, key: &str, payload: &str) {
     let k = &data["k"];
     if let (Some(id), Some(ts)) = (data["a"].as_u64(), data["T"].as_i64()) {
         let row = json!({"a": id, "p": data["p"], "q": data["q"], "f": data["f"], "l": data["l"], "T": ts, "m": data["m"]});
-        archive.of(VENUE, symbol, |market| market.print(id, ts, row));
+        archive.of(VENUE, symbol, |market| market.print(id, ts, &row));
     } else if let (Some(open_ms), Some(true), Some("1m")) = (k["t"].as_i64(), k["x"].as_bool(), k["i"].as_str()) {
         let row = json!([k["t"], k["o"], k["h"], k["l"], k["c"], k["v"], k["T"], k["q"], k["n"], k["V"], k["Q"], "0"]);
         archive.of(VENUE, symbol, |market| keep(&mut market.minutes, open_ms, row));
@@ -67,7 +67,7 @@ pub(super) fn answer(archive: &Archive, asked: &Asked) -> Option<Answer> {
     Some(match rows {
         None => refused(-1121, "Invalid symbol."),
         Some(Err(refusal)) => refusal,
-        Some(Ok(rows)) => (200, Value::from(rows).to_string()),
+        Some(Ok(rows)) => (200, format!("[{}]", rows.join(","))),
     })
 }
 
@@ -80,7 +80,7 @@ fn span(asked: &Asked) -> (i64, i64) {
 }
 
 /// By id or by time, never both; a window is at most an hour.
-fn prints(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<Value>, Answer> {
+fn prints(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<String>, Answer> {
     let (from_ms, to_ms) = span(asked);
     let by_time = asked.number("startTime").is_some() || asked.number("endTime").is_some();
     let from_id = asked.number("fromId").map(|id| u64::try_from(id).unwrap_or(0));
@@ -96,10 +96,10 @@ fn prints(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<Value>, An
     }
     let rows = market.prints.iter().filter(|(id, ts, _)| from_id.map_or((from_ms..=to_ms).contains(ts), |from| *id >= from));
     let skipped = if from_id.is_some() || by_time { 0 } else { market.prints.len().saturating_sub(limit) };
-    Ok(rows.skip(skipped).take(limit).map(|(_, _, row)| row.clone()).collect())
+    Ok(rows.skip(skipped).take(limit).map(|(_, _, row)| row.to_string()).collect())
 }
 
-fn klines(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<Value>, Answer> {
+fn klines(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<String>, Answer> {
     if asked.text("interval") != "1m" {
         return Err(refused(-1120, "Invalid interval."));
     }
@@ -110,22 +110,26 @@ fn klines(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<Value>, An
     };
     let rows = market.minutes(from_ms, to_ms, quiet);
     let skipped = if asked.number("startTime").is_some() { 0 } else { rows.len().saturating_sub(limit) };
-    Ok(rows.into_iter().skip(skipped).take(limit).collect())
+    Ok(rows.iter().skip(skipped).take(limit).map(Value::to_string).collect())
 }
 
-fn settled(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<Value>, Answer> {
+fn settled(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<String>, Answer> {
     let (from_ms, to_ms) = span(asked);
     if from_ms > to_ms {
         return Err(refused(-1127, "startTime is later than endTime."));
     }
-    Ok(market.settled.range(from_ms..=to_ms).take(limit).map(|(_, row)| row.clone()).collect())
+    Ok(market.settled.range(from_ms..=to_ms).take(limit).map(|(_, row)| row.to_string()).collect())
 }
 
-fn interest(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<Value>, Answer> {
+fn interest(market: &Market, asked: &Asked, limit: usize) -> Result<Vec<String>, Answer> {
     let (from_ms, to_ms) = span(asked);
     if asked.text("period") != "5m" || from_ms > to_ms {
         return Err(refused(-1130, "parameter 'period' is invalid."));
     }
-    let row = |(ts, row): (&i64, &Value)| json!({"symbol": asked.text("symbol"), "sumOpenInterest": row["sumOpenInterest"], "sumOpenInterestValue": "0", "timestamp": ts.to_string()});
+    let symbol = asked.text("symbol");
+    let row = |(ts, row): (&i64, &Value)| {
+        json!({"symbol": symbol, "sumOpenInterest": row["sumOpenInterest"], "sumOpenInterestValue": "0", "timestamp": ts.to_string()})
+            .to_string()
+    };
     Ok(market.interest.range(from_ms..=to_ms).take(limit).map(row).collect())
 }

@@ -27,8 +27,8 @@ pub type Answer = (u16, String);
 /// One symbol's past.
 #[derive(Debug, Default)]
 struct Market {
-    /// Id, time, row as REST has it, in order of ids.
-    prints: VecDeque<(u64, i64, Value)>,
+    /// Id, time, row as REST has it, in order of ids. As text: there are many, and a parsed one takes a kilobyte.
+    prints: VecDeque<(u64, i64, Box<str>)>,
     /// Closed bars by their opening, as REST has them.
     minutes: BTreeMap<i64, Value>,
     settled: BTreeMap<i64, Value>,
@@ -82,12 +82,12 @@ impl Archive {
 }
 
 impl Market {
-    fn print(&mut self, id: u64, ts: i64, row: Value) {
+    fn print(&mut self, id: u64, ts: i64, row: &Value) {
         self.now_ms = self.now_ms.max(ts);
         if self.prints.back().is_some_and(|(last, ..)| *last >= id) {
             return; // played twice, or out of order: the venue has each once
         }
-        self.prints.push_back((id, ts, row));
+        self.prints.push_back((id, ts, row.to_string().into()));
         if self.prints.len() > PRINTS_MAX {
             self.prints.pop_front();
         }

@@ -1,7 +1,7 @@
 //! Rows as ClickHouse stores them: one struct per `NAME_changes`, columns in the table's order and by its names.
 //!
-//! Every insert declares its columns' names and types (RowBinaryWithNamesAndTypes), and the client compares them with the
-//! table's, so a struct that disagrees with schemas/clickhouse fails at its first insert instead of storing nonsense.
+//! Every insert declares its columns' names and types (RowBinaryWithNamesAndTypes), and `insert` compares them with the table's
+//! before, so a struct that disagrees with schemas/clickhouse fails at its first insert instead of storing nonsense.
 //! Numbers become doubles here and only here, after all sums are done.
 
 use std::sync::Arc;

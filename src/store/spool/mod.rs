@@ -125,7 +125,7 @@ impl Spool {
         state.bytes += entries.iter().map(Entry::frame_bytes).sum::<u64>();
         if state.rows > 0 {
             let (rows, bytes, dir) = (state.rows, state.bytes, self.dir.display());
-            tracing::info!(rows, bytes, %dir, "rows of an earlier run are in the spool; they are stored first");
+            tracing::info!(rows, bytes, %dir, "rows of an earlier run are in the spool; they are stored now, beside new ones");
         }
         (state.entries, state.stored, state.noted) = (entries, stored, stored);
         state.on_disk = Some(Arc::new(OnDisk { sync, reader, snapshots }));
@@ -264,7 +264,14 @@ impl Spool {
                     state.safe.extend_from_slice(&first.marks);
                     state.pending_bytes -= first.parcel.payload.len();
                     match first.seq {
-                        Some(seq) => state.stored = seq,
+                        Some(seq) => {
+                            // Not if older ones are before it: the directory was opened meanwhile, or its first became durable. Then it is
+                            // stored once more with them, which no view shows.
+                            if state.entries.front().is_some_and(|entry| entry.seq == seq) {
+                                state.stored = seq;
+                                state.forget_stored();
+                            }
+                        }
                         None => {
                             state.rows -= u64::from(first.parcel.rows);
                             state.bytes -= frame_bytes(first.parcel.payload.len());
@@ -273,12 +280,7 @@ impl Spool {
                 }
             }
         }
-        let stored = state.stored;
-        while let Some(entry) = state.entries.front().filter(|entry| entry.seq <= stored) {
-            let (rows, bytes) = (u64::from(entry.rows), entry.frame_bytes());
-            (state.rows, state.bytes) = (state.rows - rows, state.bytes - bytes);
-            state.entries.pop_front();
-        }
+        state.forget_stored();
         if let Some(away) = &mut state.health.away {
             away.answers = true;
         }
@@ -346,6 +348,15 @@ impl Spool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_stored(&mut self) {
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.seq <= self.stored) {
+            self.rows -= u64::from(entry.rows);
+            self.bytes -= entry.frame_bytes();
+        }
     }
 }
 

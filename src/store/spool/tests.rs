@@ -158,6 +158,35 @@ fn a_full_disk_loses_nothing_and_goes_on_by_itself() {
 }
 
 #[test]
+fn what_was_stored_before_the_directory_was_open_hides_nothing_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FullDisk::default();
+    let spool = opened(&disk, dir.path(), 1 << 30);
+    append(&spool, 0, 10);
+    assert!(pumped(&spool, 10, 5_000));
+    spool.close();
+
+    let spool = Spool::new(Arc::new(disk.clone()), dir.path(), 1 << 30);
+    append(&spool, 10, 15);
+    let in_memory = round(&spool);
+    assert_eq!(*in_memory.batches[0], batch("a", 10, 15, 100));
+    spool.open().unwrap();
+    disk.0.store(true, SeqCst);
+    assert!(!spool.pump().contains(&15), "it has a place behind the old ones, and isn't durable");
+    spool.done(&in_memory);
+    assert!(spool.pump().contains(&15), "ClickHouse has it");
+    assert_eq!((spool.health().rows, spool.health().oldest_known_at), (15, Some(0)));
+
+    disk.0.store(false, SeqCst);
+    append(&spool, 15, 16);
+    assert!(pumped(&spool, 16, 5_000));
+    let on_disk = round(&spool);
+    assert_eq!(*on_disk.batches[0], batch("a", 0, 16, 100), "the old ones, and once more the stored ones");
+    spool.done(&on_disk);
+    assert!(spool.is_empty() && spool.health() == SpoolHealth::default());
+}
+
+#[test]
 fn beyond_its_bound_it_takes_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let spool = opened(&FullDisk::default(), dir.path(), 700);
