@@ -7,8 +7,8 @@ mod desk;
 mod keeper;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use crate::engine::{self, Engine, Input, Running, Teller};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
 use crate::notify::{Charts, Reload};
-use crate::recovery::{self, Past, Recorder, Restored, Snapshotter, Stored};
+use crate::recovery::{self, Entry, Past, Recorder, Restored, Snapshotter, Stored};
 use crate::rules::{AlertsView, Rules};
 use crate::status::{self, Status};
 use crate::store::edge::{EdgeRow, ModelRow};
@@ -88,6 +88,7 @@ pub struct Pipeline {
     /// How it is doing; only a live one tells.
     pub status: Arc<Status>,
     journal: Option<Arc<journal::GroupSync>>,
+    journal_ends_at: Arc<OnceLock<Instant>>,
 }
 
 /// What a finished run can tell.
@@ -138,7 +139,7 @@ impl Pipeline {
         let writer = store.map(|store| store.writer(Arc::clone(&instruments), options));
         let (edge, from_edge) = crossbeam_channel::unbounded(); // bounded by the couriers' queues and the feeds' reconnects
         // A replay knows them before its first frame.
-        let known_at = if pace == Pace::Live { u64::try_from(clock::now_ms()).unwrap_or_default() } else { 0 };
+        let known_at = if pace == Pace::Live { clock::known_at() } else { 0 };
         for standing in standings {
             let _ = edge.send(EdgeRow::Model(Box::new(ModelRow { standing, known_at, diff: 1 }))); // read below
         }
@@ -147,7 +148,8 @@ impl Pipeline {
         let (rules, new_rules) = crossbeam_channel::unbounded(); // a person edits files
         if opened.is_some() {
             // The journal says which rules counted when; these count from the first new quantum on.
-            let _ = rules.send(std::mem::replace(&mut rules_now, Rules(Vec::new()))); // read below
+            let _ = rules.send(rules_now); // read below
+            rules_now = opened.as_mut().and_then(|opened| opened.rules.take()).unwrap_or_else(|| Rules(Vec::new()));
         }
         let horizon_ms = integer(config.time.correction_horizon_ms);
 
@@ -172,7 +174,8 @@ impl Pipeline {
             None => (None, None),
         };
         let (past, recorder) = Recorder::of(opened, collector, from_edge, new_rules);
-        let (quanta, status, journal) = (Arc::new(AtomicU64::new(0)), Arc::new(Status::default()), recorder.journal());
+        let status = Arc::new(Status::new(Arc::clone(&running.reached)));
+        let (quanta, journal, journal_ends_at) = (Arc::new(AtomicU64::new(0)), recorder.journal(), recorder.end_at());
         let keeper = Keeper {
             alerts,
             snapshots: snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.thread)),
@@ -202,6 +205,7 @@ impl Pipeline {
             writer,
             status,
             journal,
+            journal_ends_at,
         })
     }
 
@@ -228,7 +232,7 @@ impl Pipeline {
         anyhow::ensure!(goes_on, "the workers stopped before everything was restored");
         if self.pace == Pace::Live {
             for gap in restored.ongoing.ended_at(known_at, clock::now_ms()) {
-                let _ = self.edge.send(EdgeRow::Gap(gap)); // the keeper is gone only when the run is being torn down
+                anyhow::ensure!(self.enter(EdgeRow::Gap(gap)), "the workers stopped before everything was restored");
             }
         }
         if let Some(known_at) = restored.known_at {
@@ -236,6 +240,12 @@ impl Pipeline {
             tracing::info!(known_at, quanta, rows, took_ms, "the last run is restored from its journal");
         }
         Ok(restored)
+    }
+
+    /// A row of the edge enters now. False: the workers are gone.
+    #[must_use]
+    pub fn enter(&mut self, row: EdgeRow) -> bool {
+        self.input.enter(Entry::Row(row), clock::now_ns())
     }
 
     /// Has a snapshot made if it is time for one. To be called now and then between frames.
@@ -246,7 +256,7 @@ impl Pipeline {
         }
     }
 
-    /// Where the edge's own rows (gaps) go.
+    /// Where rows of the edge go that can wait for the next quantum that holds anything.
     #[must_use]
     pub fn edge(&self) -> Sender<EdgeRow> {
         self.edge.clone()
@@ -294,6 +304,14 @@ impl Pipeline {
         }
     }
 
+    /// What ends the waiting for a disk or a store that takes nothing: to be called when the run is to end, from wherever that is known. (The
+    /// feeder itself may be waiting.)
+    #[must_use]
+    pub fn hurry(&self) -> impl FnOnce() + Send + use<> {
+        let (writer, journal_ends_at) = (self.writer.clone(), Arc::clone(&self.journal_ends_at));
+        move || hurry(writer.as_ref(), &journal_ends_at)
+    }
+
     /// Ends the input, waits until everything is computed, delivered and stored.
     ///
     /// # Errors
@@ -311,9 +329,11 @@ impl Pipeline {
     }
 
     async fn end(self, closes: bool) -> anyhow::Result<Summary> {
-        let Self { input, running, keeper, desk, answering, outbox, rules, edge, writer, .. } = self;
+        let Self { input, running, pace, keeper, desk, answering, outbox, rules, edge, writer, journal_ends_at, .. } = self;
         drop(rules);
-        writer.iter().for_each(|writer| writer.close_within(SETTLE_MAX));
+        if pace == Pace::Live {
+            hurry(writer.as_ref(), &journal_ends_at);
+        }
         let (accounts, counters) = (Arc::clone(&running.accounts), Arc::clone(&running.counters));
         if closes {
             input.finish()
@@ -332,8 +352,7 @@ impl Pipeline {
         let mut spool = SpoolHealth::default();
         if let Some(writer) = writer {
             if !rest.is_empty() {
-                let known_at = u64::try_from(clock::now_ms()).unwrap_or_default();
-                writer.push(Quantum { known_at, changes: Vec::new(), edge: rest }).await?;
+                writer.push(Quantum { known_at: clock::known_at(), changes: Vec::new(), edge: rest }).await?;
             }
             writer.flush().await?;
             spool = writer.settle(SETTLE_MAX).await;
@@ -347,6 +366,12 @@ struct Snapshots {
     due: Instant,
     every: Duration,
     thread: Arc<Snapshotter>,
+}
+
+/// Disk and store may be waited for so long, and no longer.
+fn hurry(writer: Option<&Writer>, journal_ends_at: &OnceLock<Instant>) {
+    writer.iter().for_each(|writer| writer.close_within(SETTLE_MAX));
+    let _ = journal_ends_at.set(Instant::now() + SETTLE_MAX); // it ends when it was said first
 }
 
 /// Until everything is computed, kept and told.

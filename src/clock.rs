@@ -14,3 +14,9 @@ pub fn now_ns() -> i64 {
 pub fn now_ms() -> i64 {
     now_ns() / 1_000_000
 }
+
+/// As knowledge time: UTC ms, never before the epoch.
+#[must_use]
+pub fn known_at() -> u64 {
+    u64::try_from(now_ms()).unwrap_or_default()
+}

@@ -33,7 +33,7 @@ use crate::due::Due;
 use crate::keeping::{Kept, Load, Save};
 use crate::model::{
     Cascade, Clock, InstrumentId, Instruments, Liquidation, Partial, Real, SECOND_MS, SelfExcitation, Severity, SideBias, Venue,
-    Window,
+    Window, fnv1a,
 };
 use crate::operators::{Clocks, KnownAt, NEVER, Watermarks, per_quantum, replace};
 use crate::prices::Prices;
@@ -392,8 +392,8 @@ fn to_row(
     }
 }
 
-/// FNV-1a over what names a cascade.
+/// Over what names a cascade.
 fn cascade_id(instrument: InstrumentId, window: Window, onset: i64) -> u64 {
     let bytes = instrument.0.to_le_bytes().into_iter().chain(window.secs().to_le_bytes()).chain(onset.to_le_bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv1a(bytes)
 }

@@ -96,6 +96,7 @@ pub fn base<'scope>(
     let mut hot = Hot::new(config, instruments, counters);
     hot.keeps_journal = mode.keeps_journal;
     keeping.load(NAME, &mut hot);
+    let saver = keeping.saver();
 
     builder.build(move |_capabilities| {
         let mut partials_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Partial>>>::from(partials_out);
@@ -137,7 +138,7 @@ pub fn base<'scope>(
                 journal_out.activate().session(&capabilities[6]).give_iterator(hot.journal.drain(..));
                 hot.restore(restored);
                 if clocks.contains(&Clock::Save) {
-                    keeping.save(known_at, NAME, &hot);
+                    saver.save(known_at, NAME, &hot);
                 }
                 partials_out.activate().session(&capabilities[0]).give_iterator(hot.partials.drain(..));
                 liquidations_out.activate().session(&capabilities[1]).give_iterator(hot.liquidations.drain(..));

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Config;
-use crate::model::{EpisodeKind, InstrumentId, Timeframe};
+use crate::model::{EpisodeKind, InstrumentId, Timeframe, fnv1a};
 use crate::operators::KnownAt;
 
 /// Of the states' form.
@@ -27,10 +27,7 @@ pub const VERSION: u32 = 1;
 /// What a state of another program or configuration doesn't have: states go only where it is equal.
 #[must_use]
 pub fn fingerprint(config: &Config) -> String {
-    // FNV-1a: stable over releases and machines.
-    let text = format!("{config:?}");
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("states {VERSION}, views {hash:016x}")
+    format!("states {VERSION}, views {:016x}", fnv1a(format!("{config:?}").bytes()))
 }
 
 /// The state of one operator on one worker.
@@ -52,21 +49,32 @@ pub type States = BTreeMap<String, Vec<Vec<u8>>>;
 /// Takes states that were saved.
 pub type Keep = Arc<dyn Fn(SavedState) + Send + Sync>;
 
-/// Where one worker's operators save to and load from.
+/// Where one worker's operators load from, while they are built: the old states go with it.
 #[derive(Clone, Default)]
 pub struct Keeping {
-    worker: usize,
+    saver: Saver,
     workers: usize,
-    keep: Option<Keep>,
     past: Arc<States>,
     failed: Arc<Mutex<Option<String>>>,
+}
+
+/// Where one worker's operators save to.
+#[derive(Clone, Default)]
+pub(crate) struct Saver {
+    worker: usize,
+    keep: Option<Keep>,
 }
 
 impl Keeping {
     /// Of worker `worker` of `workers`. `past`: empty at a first start.
     #[must_use]
     pub fn new(worker: usize, workers: usize, keep: Keep, past: Arc<States>) -> Self {
-        Self { worker, workers, keep: Some(keep), past, failed: Arc::default() }
+        Self { saver: Saver { worker, keep: Some(keep) }, workers, past, failed: Arc::default() }
+    }
+
+    /// What an operator keeps of it.
+    pub(crate) fn saver(&self) -> Saver {
+        self.saver.clone()
     }
 
     /// Why a state could not be taken over, if any could not.
@@ -85,16 +93,18 @@ impl Keeping {
         }
     }
 
+    fn is_mine(&self, id: InstrumentId) -> bool {
+        id.0 % self.workers.max(1) as u64 == self.saver.worker as u64
+    }
+}
+
+impl Saver {
     /// Writes an operator's state.
-    pub(crate) fn save<V: Kept>(&self, known_at: KnownAt, view: &str, state: &V) {
+    pub fn save<V: Kept>(&self, known_at: KnownAt, view: &str, state: &V) {
         let Some(keep) = &self.keep else { return };
         let mut save = Save::default();
         state.save(&mut save);
         keep(SavedState { known_at, view: view.to_owned(), worker: self.worker, bytes: save.bytes });
-    }
-
-    fn is_mine(&self, id: InstrumentId) -> bool {
-        id.0 % self.workers.max(1) as u64 == self.worker as u64
     }
 }
 

@@ -39,16 +39,17 @@ pub fn per_quantum<'scope, I, O, V, F>(
     clocks: Clocks<'scope>,
     name: &'static str,
     mut state: V,
-    mut logic: F,
+    logic: F,
 ) -> VecCollection<'scope, KnownAt, O, isize>
 where
     I: Clone + 'static,
     O: differential_dataflow::Data,
     V: Kept + 'static,
-    F: FnMut(&mut V, KnownAt, Vec<I>, &[Clock], &mut Vec<(O, isize)>) + 'static,
+    F: Fn(&mut V, KnownAt, Vec<I>, &[Clock], &mut Vec<(O, isize)>) + 'static,
 {
     let Clocks { records: clocks, keeping } = clocks;
     keeping.load(name, &mut state);
+    let saver = keeping.saver();
     rows.binary_frontier::<_, CapacityContainerBuilder<Vec<(O, KnownAt, isize)>>, _, _, _, _>(
         clocks,
         Pipeline,
@@ -73,7 +74,7 @@ where
                         logic(&mut state, known_at, rows, &clocks, &mut changes);
                     }
                     if is_saved {
-                        keeping.save(known_at, name, &state);
+                        saver.save(known_at, name, &state);
                     }
                     output.session(&capability).give_iterator(changes.drain(..).map(|(row, diff)| (row, known_at, diff)));
                     changes.shrink_to(CHANGES_KEPT); // a burst's room is given back

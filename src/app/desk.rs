@@ -71,7 +71,7 @@ fn report(attempt: Attempt, edge: &Sender<EdgeRow>) {
             "a notice was not delivered: {reason}"
         );
     }
-    let known_at = u64::try_from(clock::now_ms()).unwrap_or_default();
+    let known_at = clock::known_at();
     for alert_id in ids {
         let reason =
             if alert_id == notice_id || !reason.is_empty() { reason.clone() } else { format!("in the digest {notice_id}") };

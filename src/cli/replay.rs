@@ -122,7 +122,8 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         bar.set_position(reader.compressed_bytes_read());
         bar.set_message(format!("{} lines", report::grouped(reader.lines_read())));
     };
-    let summary = pipeline.finish().await?;
+    // With a journal, a later run goes on where reading failed.
+    let summary = if read.is_err() && args.journal.is_some() { pipeline.stop().await? } else { pipeline.finish().await? };
     bar.finish_and_clear();
     if let Some(store) = store {
         store.close().await?;

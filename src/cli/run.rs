@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use crossbeam_channel::Sender;
 use dataflows::model::Venue;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -20,11 +19,10 @@ use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::config::{Config, Feed};
-use crate::engine::Input;
 use crate::feeds::live::{FeedOutput, run_feed};
 use crate::model_dir::{self, Listing};
 use crate::notify::{self, Reload};
-use crate::status::{Status, Teller};
+use crate::status::Teller;
 use crate::store::Store;
 use crate::store::edge::EdgeRow;
 use crate::training::live::{LiveModels, listing_if_any};
@@ -124,6 +122,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));
+    let (hurry, stopped) = (pipeline.hurry(), shutdown.clone());
+    let hurry = tokio::spawn(async move {
+        stopped.cancelled().await;
+        hurry();
+    });
 
     let keeps_journal = journal_dir.is_some();
     let teller = Teller::start(pipeline.sources(), journal_dir, config.alerts.lag_s * 1_000);
@@ -136,7 +139,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let until_idle = args.until_idle_secs.map(Duration::from_secs);
     let live = Live { pipeline, models, reloads, shutdown, quantum, until_idle, frames: 0, is_over: false };
     let Live { pipeline, models, frames, is_over, .. } = live.listen(from_feeds).await;
-    stop.abort();
+    hurry.abort(); // it holds the store's writer; ending the pipeline says the same
     watcher.abort();
     if let Some(models) = models {
         tokio::task::block_in_place(|| models.finish());
@@ -151,6 +154,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(store) = store {
         store.close().await?;
     }
+    stop.abort(); // until here a second signal ends the process
     tell(&args, &summary, frames, started.elapsed())?;
     for error in &failed {
         eprintln!("regimeflow: {error}");
@@ -244,7 +248,6 @@ struct Live {
 impl Live {
     /// Until every feed has ended. The engine's channels block, so the work is done where blocking is allowed.
     async fn listen(mut self, mut from_feeds: mpsc::Receiver<FeedOutput>) -> Self {
-        let (edge, status) = (self.pipeline.edge(), Arc::clone(&self.pipeline.status));
         let mut beat = tokio::time::interval(self.quantum);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -255,7 +258,7 @@ impl Live {
                         if matches!(output, FeedOutput::Frames(_)) {
                             heard = Instant::now();
                         }
-                        tokio::task::block_in_place(|| take(output, &mut self.pipeline.input, &edge, &mut self.frames, &status))
+                        tokio::task::block_in_place(|| take(output, &mut self.pipeline, &mut self.frames))
                     }
                     None => return self,
                 },
@@ -282,22 +285,19 @@ impl Live {
 }
 
 /// False: the workers are gone.
-fn take(output: FeedOutput, input: &mut Input, edge: &Sender<EdgeRow>, frames: &mut u64, status: &Status) -> bool {
+fn take(output: FeedOutput, pipeline: &mut Pipeline, frames: &mut u64) -> bool {
     log(&output);
     match output {
         FeedOutput::Frames(batch) => {
             *frames += (batch.frames.len() + batch.defects.len()) as u64;
             let received = batch.frames.first().map(|frame| frame.recv_ns);
-            let goes_on = input.push(batch); // waits while the engine is full
-            received.iter().for_each(|recv_ns| status.taken(*recv_ns));
-            return goes_on;
+            let goes_on = pipeline.input.push(batch); // waits while the engine is full
+            received.iter().for_each(|recv_ns| pipeline.status.taken(*recv_ns));
+            goes_on
         }
-        FeedOutput::Gap(gap) => {
-            let _ = edge.send(EdgeRow::Gap(gap)); // the keeper is gone only when the run is being torn down
-        }
-        FeedOutput::Silent(_) | FeedOutput::Status(_) => {}
+        FeedOutput::Gap(gap) => pipeline.enter(EdgeRow::Gap(gap)),
+        FeedOutput::Silent(_) | FeedOutput::Status(_) => true,
     }
-    true
 }
 
 /// What a feed says beside frames, for people.

@@ -8,7 +8,8 @@ use dataflows::models::Release;
 
 use super::pace::Pace;
 use super::source::Wakers;
-use crate::frames::FrameBatch;
+use crate::accounts::{Accounts, Fate, Tally};
+use crate::frames::{FrameBatch, FrameRef};
 use crate::recovery::Entry;
 
 /// To one worker.
@@ -22,6 +23,8 @@ pub(super) enum Message {
     Idle(Vec<(u64, Venue)>),
     /// What an earlier run had made of some quanta, in order.
     Restored(Vec<(u64, Past)>),
+    /// Something enters beside the frames.
+    Entry(u64, Box<Entry>),
     /// Nothing more comes of earlier runs.
     AllRestored,
     /// A model is released.
@@ -43,8 +46,19 @@ pub struct Past {
     pub entries: Vec<Entry>,
 }
 
+impl Past {
+    /// Takes in what came after it.
+    pub fn append(&mut self, mut later: Self) {
+        self.rows.append(&mut later.rows);
+        self.clocks.append(&mut later.clocks);
+        self.entries.append(&mut later.entries);
+    }
+}
+
 /// So many quanta of an earlier run are handed over at a time: each by itself would cost more than what is in it.
 const RESTORED_TOGETHER: usize = 32;
+/// Or so many rows: it is memory.
+const RESTORED_ROWS_TOGETHER: usize = 50_000;
 
 /// Takes frames in order of arrival and deals them out.
 ///
@@ -62,6 +76,8 @@ pub struct Input {
     taken_to: u64,
     /// Of an earlier run, not handed over yet.
     past: Vec<(u64, Past)>,
+    past_rows: usize,
+    accounts: Arc<Accounts>,
     dealing: Dealing,
     /// With several processes: how far ahead of the others this one may be.
     pace: Option<Pace>,
@@ -93,9 +109,7 @@ impl Quantum {
     pub fn end_of(self, recv_ns: i64) -> u64 {
         u64::try_from((recv_ns.max(0) - 1).div_euclid(self.ns) + 1).unwrap_or(0) * self.ms
     }
-}
 
-impl Quantum {
     /// The first end of a quantum after `known_at`, which need not be one itself.
     pub fn after(self, known_at: u64) -> u64 {
         (known_at / self.ms + 1) * self.ms
@@ -115,6 +129,7 @@ impl Input {
         wakers: Wakers,
         quantum: Quantum,
         idle_ms: u64,
+        accounts: Arc<Accounts>,
         dealing: Dealing,
         pace: Option<Pace>,
     ) -> Self {
@@ -128,6 +143,8 @@ impl Input {
             heard_ns: [NOT_HEARD; Venue::ALL.len()],
             taken_to: 0,
             past: Vec::new(),
+            past_rows: 0,
+            accounts,
             dealing,
             pace,
         }
@@ -136,13 +153,15 @@ impl Input {
     /// Hands over a quantum of an earlier run; they come in order, before anything else. False: the workers are gone.
     #[must_use]
     pub fn restore(&mut self, known_at: u64, past: Past) -> bool {
+        self.past_rows += past.rows.len();
         self.past.push((known_at, past));
-        self.past.len() < RESTORED_TOGETHER || self.hand_over_past()
+        (self.past.len() < RESTORED_TOGETHER && self.past_rows < RESTORED_ROWS_TOGETHER) || self.hand_over_past()
     }
 
     /// Each process gives back what is its own.
     fn hand_over_past(&mut self) -> bool {
         let past = std::mem::take(&mut self.past);
+        self.past_rows = 0;
         let Some(&(known_at, _)) = past.last() else { return true };
         let worker = self.next;
         self.next = (self.next + 1) % self.workers.len();
@@ -192,8 +211,10 @@ impl Input {
             let heard = &mut self.heard_ns[frame.venue as usize];
             *heard = (*heard).max(frame.recv_ns);
         }
-        if taken > 0 {
-            if taken == batch.frames.len() {
+        let is_past = self.taken_to > 0 && self.known_at <= self.taken_to; // what it says of damaged lines, too
+        if taken > 0 || is_past {
+            self.pass_over(&batch.frames[..taken]);
+            if is_past {
                 return !self.workers.is_empty();
             }
             Arc::make_mut(&mut batch).frames.drain(..taken); // knowledge time never falls, so they are the first ones
@@ -203,6 +224,14 @@ impl Input {
         let sent = worker.is_none_or(|worker| self.send(worker, Message::Frames { batch, known_at: before, idle }));
         let known_at = self.known_at;
         sent && self.advance_others(worker, known_at) && self.pace.as_mut().is_none_or(|pace| pace.keep(known_at))
+    }
+
+    fn pass_over(&self, frames: &[FrameRef]) {
+        let mut tally = Tally::default();
+        for frame in frames {
+            *tally.entry((Some(frame.venue), Fate::Skipped("taken by an earlier run"))).or_default() += 1;
+        }
+        self.accounts.add(&mut tally);
     }
 
     /// Whose turn it is; `None`: a worker's of another process.
@@ -229,6 +258,12 @@ impl Input {
         self.find_idle(now_ns, &mut idle);
         let idle_told = idle.is_empty() || self.send(0, Message::Idle(idle));
         idle_told && (0..self.workers.len()).all(|worker| self.send(worker, Message::Advance(known_at)))
+    }
+
+    /// Something enters beside the frames, at a time in UTC ns. False: the workers are gone.
+    #[must_use]
+    pub fn enter(&mut self, entry: Entry, now_ns: i64) -> bool {
+        self.heartbeat(now_ns) && self.send(0, Message::Entry(self.known_at, Box::new(entry)))
     }
 
     /// A model is released. Once frames have come, it counts from the next bar of its time frame at the earliest: what has been said
@@ -264,7 +299,8 @@ impl Input {
 
     /// Ends the input: everything heard is closed, the workers finish and stop.
     pub fn finish(mut self) {
-        self.known_at = self.known_at.max(self.taken_to) + self.quantum.ms;
+        // As in a run that was not interrupted, which may have come as far as this.
+        self.known_at = (self.known_at + self.quantum.ms).max(self.taken_to);
         let _ = self.send(0, Message::Flush(self.known_at)); // workers that are gone have nothing to finish
     }
 

@@ -17,7 +17,6 @@ mod telling;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -40,7 +39,8 @@ use crate::recovery::Entry;
 use input::{Dealing, Message, Quantum};
 pub use input::{Input, Past};
 pub use output::{Bundle, Collector, Next};
-use pace::{Pace, Reached};
+use pace::Pace;
+pub use pace::Reached;
 pub use source::ParserFactory;
 use source::Told;
 pub use telling::{Answering, Asking, Teller};
@@ -56,9 +56,6 @@ const BATCHES_AHEAD_MAX: usize = 8;
 const LIVE_BATCHES_AHEAD_MAX: usize = 1_024;
 /// Several hosts' silence is compared this many quanta generously.
 const SILENCE_SLACK: u64 = 2;
-
-/// Building the graph takes milliseconds; after this long the start goes on without waiting.
-const READY_MAX: Duration = Duration::from_secs(10);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -122,6 +119,8 @@ pub struct Running {
     pub instruments: Arc<Instruments>,
     /// With several processes: who went away.
     pub lost: Option<Arc<Lost>>,
+    /// How far everything is kept.
+    pub reached: Arc<Reached>,
     /// A process's input has ended.
     ends: Arc<AtomicBool>,
 }
@@ -156,7 +155,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// # Errors
 /// If there are no workers.
 pub fn start(
-    settings: Settings,
+    mut settings: Settings,
     instruments: Arc<Instruments>,
     parsers: ParserFactory,
     models: Vec<Release>,
@@ -166,7 +165,6 @@ pub fn start(
     let workers = settings.workers;
     let (accounts, counters, ends) = (Arc::new(Accounts::default()), Arc::new(Counters::default()), Arc::default());
     let (to_collector, from_workers) = bounded(OUTPUT_MESSAGES_MAX);
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(INPUT_BATCHES_MAX)).unzip();
     let wakers = source::Wakers::new(workers);
     let reached = Arc::new(Reached::default());
     let (mut dealing, mut pace, mut wires, mut teller) = (Dealing { first: 0, workers }, None, None, None);
@@ -181,16 +179,23 @@ pub fn start(
         pace = Some(Pace::new(Arc::clone(&reached), Arc::clone(lost), ahead));
         (wires, teller) = settings.tells.then(|| telling::wires(*process, workers, Arc::clone(lost))).unzip();
     }
-    let mut input = Input::new(senders, wakers.clone(), Quantum::new(settings.quantum_ms), settings.idle_ms, dealing, pace);
-    let collector = Collector::new(from_workers, reached);
     let (ready, is_ready) = bounded(workers);
+    let states = std::mem::take(&mut settings.states);
+    let seat = |_| {
+        let (sender, input) = bounded(INPUT_BATCHES_MAX);
+        (sender, Some(Seat { input, states: Arc::clone(&states), ready: ready.clone() }))
+    };
+    let (senders, seats): (Vec<_>, Vec<_>) = (0..workers).map(seat).unzip();
+    drop((states, ready)); // they are the workers'
+    let quantum = Quantum::new(settings.quantum_ms);
+    let mut input = Input::new(senders, wakers.clone(), quantum, settings.idle_ms, Arc::clone(&accounts), dealing, pace);
+    let collector = Collector::new(from_workers, Arc::clone(&reached));
     let running = {
         let shared = Shared {
             settings,
-            receivers: Mutex::new(receivers.into_iter().map(Some).collect()),
+            seats: Mutex::new(seats),
             wakers,
             to_collector,
-            ready,
             parsers,
             accounts: Arc::clone(&accounts),
             counters: Arc::clone(&counters),
@@ -203,7 +208,7 @@ pub fn start(
         std::thread::Builder::new().name("engine".into()).spawn(work).context("starting the engine's thread")?
     };
     for _ in 0..workers {
-        match is_ready.recv_timeout(READY_MAX) {
+        match is_ready.recv() {
             Ok(None) => {}
             Ok(Some(failed)) => {
                 anyhow::bail!("going on from a snapshot: {failed}; move the journal's directory away to begin anew")
@@ -214,16 +219,29 @@ pub fn start(
     for model in models.into_iter().filter(|_| is_first) {
         let _ = input.release(model); // if the workers are gone, the first frames tell
     }
-    Ok(Engine { input, collector, running: Running { workers: running, accounts, counters, instruments, lost, ends }, teller })
+    Ok(Engine {
+        input,
+        collector,
+        running: Running { workers: running, accounts, counters, instruments, lost, reached, ends },
+        teller,
+    })
+}
+
+/// What belongs to one worker.
+struct Seat {
+    input: Receiver<Message>,
+    /// What its operators begin with.
+    states: Arc<States>,
+    /// Told when they are built, and what went wrong.
+    ready: Sender<Option<String>>,
 }
 
 /// What this process's workers share.
 struct Shared {
     settings: Settings,
-    receivers: Mutex<Vec<Option<Receiver<Message>>>>,
+    seats: Mutex<Vec<Option<Seat>>>,
     wakers: source::Wakers,
     to_collector: Sender<Output>,
-    ready: Sender<Option<String>>,
     parsers: ParserFactory,
     accounts: Arc<Accounts>,
     counters: Arc<Counters>,
@@ -252,18 +270,20 @@ impl Shared {
 
     fn work(&self, worker: &mut Worker) {
         let local = worker.index() - self.first.unwrap_or(0);
-        let input = self.receivers.lock().ok().and_then(|mut receivers| receivers.get_mut(local)?.take());
+        let seat = self.seats.lock().ok().and_then(|mut seats| seats.get_mut(local)?.take());
+        let Some(Seat { input, states, ready }) = seat else { return };
         let probe = ProbeHandle::new();
         let saved = self.to_collector.clone();
         let keep: Keep = Arc::new(move |state| {
             let _ = saved.send(Output::Saved(state)); // as below
         });
-        let keeping = Keeping::new(worker.index(), worker.peers(), keep, Arc::clone(&self.settings.states));
+        let keeping = Keeping::new(worker.index(), worker.peers(), keep, states);
         worker.dataflow::<u64, _, _>(|scope| self.build(scope, local, input, keeping.clone(), &probe));
         if let Some(wires) = &self.wires {
             worker.dataflow::<u64, _, _>(|scope| telling::build(scope, wires, local == 0));
         }
-        let _ = self.ready.send(keeping.failed()); // nobody waits any more: as good
+        let _ = ready.send(keeping.failed()); // nobody waits any more: as good
+        drop((keeping, ready));
         let mut told = 0;
         while !probe.done() {
             worker.step_or_park(None);
@@ -283,7 +303,7 @@ impl Shared {
         &self,
         scope: Scope<'scope, u64>,
         local: usize,
-        input: Option<Receiver<Message>>,
+        input: Receiver<Message>,
         keeping: Keeping,
         probe: &ProbeHandle<u64>,
     ) {

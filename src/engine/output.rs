@@ -60,16 +60,20 @@ impl Collector {
         }
     }
 
-    /// The next complete quantum; waits for it, so long at most.
+    /// The next complete quantum; waits for it, so long at most. Without a limit of patience: everything given out before is kept.
     pub fn next(&mut self, patience: Option<Duration>) -> Next {
         loop {
             if let Some(first) = self.waiting.first_entry()
                 && *first.key() < self.complete_to
             {
-                self.reached.set(*first.key());
+                if patience.is_none() {
+                    self.reached.set(*first.key());
+                }
                 return Next::Bundle(Box::new(first.remove()));
             }
-            self.reached.set(self.complete_to);
+            if patience.is_none() {
+                self.reached.set(self.complete_to);
+            }
             // Workers of several processes may go on with other things afterwards.
             if self.complete_to == u64::MAX {
                 return Next::End;

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// How far everything is kept.
 #[derive(Debug, Default)]
-pub(super) struct Reached {
+pub struct Reached {
     kept_to: Mutex<u64>,
     changed: Condvar,
     /// The same, for who only looks.
@@ -25,11 +25,17 @@ pub(super) struct Reached {
 
 impl Reached {
     /// Every quantum before `kept_to` is kept.
-    pub fn set(&self, kept_to: u64) {
+    pub(super) fn set(&self, kept_to: u64) {
         if self.seen.swap(kept_to, Ordering::AcqRel) != kept_to {
             *self.kept_to.lock().unwrap_or_else(PoisonError::into_inner) = kept_to;
             self.changed.notify_all();
         }
+    }
+
+    /// Every quantum before it is kept, whether there was anything in it or not.
+    #[must_use]
+    pub fn kept_to(&self) -> u64 {
+        self.seen.load(Ordering::Acquire)
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) struct Parsing {
 /// Reads `input` until it is closed. With `keeps_journal`, what an earlier run left can be put in first.
 pub(super) fn source<'scope>(
     scope: Scope<'scope, u64>,
-    input: Option<Receiver<Message>>,
+    input: Receiver<Message>,
     wakers: &Wakers,
     parsing: Parsing,
     keeps_journal: bool,
@@ -107,10 +107,10 @@ pub(super) fn source<'scope>(
         let mut releases_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Release>>>::from(releases_out);
         let mut restored_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<BaseRow>>>::from(restored_out);
         let mut told_out = told_out.map(OutputBuilder::<_, CapacityContainerBuilder<Vec<Told>>>::from);
-        let mut times = input.is_some().then(|| Times::new(capabilities, keeps_journal));
+        let mut times = Some(Times::new(capabilities, keeps_journal));
         let mut reading = Reading::new(parsing);
         move |_frontiers| {
-            let (Some(input), Some(at)) = (input.as_ref(), times.as_mut()) else { return };
+            let Some(at) = times.as_mut() else { return };
             let mut tell = |at: &Times, told: &mut Vec<Told>| {
                 if let (Some(told_out), Some(capability)) = (&mut told_out, &at.told) {
                     told_out.activate().session(capability).give_iterator(told.drain(..));
@@ -156,6 +156,11 @@ pub(super) fn source<'scope>(
                         emit(at, &mut Vec::new(), &mut clocks, &mut Vec::new());
                         entries.into_iter().for_each(|entry| reading.send(Output::Entered(known_at, entry)));
                     }
+                    activator.activate();
+                }
+                Ok(Message::Entry(known_at, entry)) => {
+                    at.advance(known_at);
+                    reading.send(Output::Entered(known_at, *entry));
                     activator.activate();
                 }
                 Ok(Message::AllRestored) => {

@@ -19,7 +19,7 @@ mod snapshots;
 use serde::{Deserialize, Serialize};
 
 pub use ongoing::Ongoing;
-pub use recorder::{Bounds, Entered, Recorder};
+pub use recorder::{Entered, Recorder};
 pub use restore::{Opened, Past, Restored, Settings, open};
 pub use snapshots::{Cut, Snapshotter, Stored};
 

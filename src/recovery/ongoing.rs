@@ -19,13 +19,14 @@ pub struct Ongoing {
 impl Ongoing {
     /// Takes in a quantum's clock records.
     pub(super) fn hear(&mut self, clocks: &[Clock]) {
+        // Their order must not matter, and who is heard is not silent.
         for clock in clocks {
-            match clock {
-                Clock::Active { venue, .. } => drop(self.heard.insert(*venue)),
-                Clock::Idle(venue) => drop(self.heard.remove(venue)),
-                Clock::Flush | Clock::Save => {}
+            if let Clock::Idle(venue) = clock {
+                self.heard.remove(venue);
             }
         }
+        self.heard
+            .extend(clocks.iter().filter_map(|clock| if let Clock::Active { venue, .. } = clock { Some(*venue) } else { None }));
     }
 
     /// Takes in a row of the edge.

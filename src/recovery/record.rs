@@ -14,6 +14,8 @@ use super::Entry;
 use crate::engine::Bundle;
 use crate::store::edge::EdgeRow;
 
+// The kind is the form's version, too: bytes of another form get other kinds.
+
 /// A record's kind: more of the same quantum follows.
 pub(super) const PART: u8 = 1;
 /// A record's kind: with it the quantum is complete.
@@ -21,8 +23,8 @@ pub(super) const QUANTUM: u8 = 2;
 
 /// A record is cut here; the journal takes 16 MiB.
 const PART_BYTES_MAX: usize = 8 << 20;
-/// Rows that are encoded before the length is looked at.
-const ROWS_AT_ONCE: usize = 4_096;
+/// A row takes less, its instrument's name included.
+const ROW_BYTES_MAX: usize = 250;
 
 /// What a record holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -62,36 +64,53 @@ impl Encoder {
 
     /// The quantum's records, each with its kind. Empty: it holds nothing that must be kept.
     pub fn encode(&self, bundle: &mut Bundle, instruments: &Instruments) -> anyhow::Result<Vec<(u8, Vec<u8>)>> {
-        let mut record = Record { clocks: std::mem::take(&mut bundle.clocks), ..Record::default() };
+        let mut parts =
+            Parts { record: Record { clocks: std::mem::take(&mut bundle.clocks), ..Record::default() }, ..Parts::default() };
         let kept = |entry: &&Entry| !matches!(entry, Entry::Row(EdgeRow::Alert(_) | EdgeRow::Model(_)));
         for entry in bundle.entries.iter().filter(kept) {
-            record.entries.push(serde_json::to_string(entry)?);
+            let text = serde_json::to_string(entry)?;
+            parts.make_room(text.len())?;
+            parts.record.entries.push(text);
         }
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut records = Vec::new();
-        let mut rows = std::mem::take(&mut bundle.base).into_iter();
-        loop {
-            record.rows.extend(rows.by_ref().take(ROWS_AT_ONCE));
-            for row in &record.rows {
-                if named.insert(row.instrument())
-                    && let Some(instrument) = instruments.get(row.instrument())
-                {
-                    record.names.push((instrument.venue, instrument.symbol.clone()));
-                }
+        for row in std::mem::take(&mut bundle.base) {
+            parts.make_room(ROW_BYTES_MAX)?;
+            if named.insert(row.instrument())
+                && let Some(instrument) = instruments.get(row.instrument())
+            {
+                parts.record.names.push((instrument.venue, instrument.symbol.clone()));
             }
-            let is_last = rows.len() == 0;
-            if is_last && records.is_empty() && record.rows.is_empty() && record.clocks.is_empty() && record.entries.is_empty() {
-                return Ok(records);
-            }
-            // A row takes far less than 200 bytes; entries (texts of at most 4 KiB) are looked at whole.
-            let entries_bytes: usize = record.entries.iter().map(String::len).sum();
-            if is_last || record.rows.len() * 200 + entries_bytes > PART_BYTES_MAX {
-                records.push((if is_last { QUANTUM } else { PART }, record.encode()?));
-                record = Record { part: record.part + 1, ..Record::default() };
-            }
-            if is_last {
-                return Ok(records);
-            }
+            parts.record.rows.push(row);
         }
+        parts.end()
+    }
+}
+
+/// The records of one quantum, as they are filled.
+#[derive(Default)]
+struct Parts {
+    full: Vec<(u8, Vec<u8>)>,
+    record: Record,
+    /// What `record` takes, at most.
+    bytes: usize,
+}
+
+impl Parts {
+    /// For so many bytes.
+    fn make_room(&mut self, bytes: usize) -> Result<(), postcard::Error> {
+        if self.bytes > 0 && self.bytes + bytes > PART_BYTES_MAX {
+            let next = Record { part: self.record.part + 1, ..Record::default() };
+            self.full.push((PART, std::mem::replace(&mut self.record, next).encode()?));
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn end(mut self) -> anyhow::Result<Vec<(u8, Vec<u8>)>> {
+        if self.record.part > 0 || self.bytes > 0 || !self.record.clocks.is_empty() {
+            self.full.push((QUANTUM, self.record.encode()?));
+        }
+        Ok(self.full)
     }
 }

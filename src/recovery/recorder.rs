@@ -1,9 +1,9 @@
 //! The recorder: between the collector and the keeper. What entered is durable before what follows from it goes on.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use crossbeam_channel::Receiver;
@@ -46,23 +46,22 @@ pub struct Entered {
 
 /// How far earlier runs reach; shared with whoever restores them.
 #[derive(Debug)]
-pub struct Bounds {
-    /// Quanta up to here are in the journal already.
-    recorded_to: AtomicU64,
-    /// Quanta up to here are only remembered.
-    remembered_to: AtomicU64,
+pub(super) struct Bounds {
+    /// Quanta before this are in the journal already.
+    recorded_before: AtomicU64,
+    /// Quanta before this are only remembered.
+    remembered_before: u64,
 }
 
 impl Bounds {
     /// Everything comes of earlier runs until [`Self::restored`] says otherwise.
-    #[must_use]
-    pub fn restoring(remembered_to: u64) -> Self {
-        Self { recorded_to: AtomicU64::new(u64::MAX), remembered_to: AtomicU64::new(remembered_to) }
+    pub fn restoring(remembered_to: Option<u64>) -> Self {
+        Self { recorded_before: AtomicU64::new(u64::MAX), remembered_before: remembered_to.map_or(0, |to| to + 1) }
     }
 
-    /// What comes after `known_at` is new. To be said before it comes.
-    pub fn restored(&self, known_at: u64) {
-        self.recorded_to.store(known_at, Ordering::Release);
+    /// What comes after `known_at` is new; everything, if there was no earlier run. To be said before it comes.
+    pub fn restored(&self, known_at: Option<u64>) {
+        self.recorded_before.store(known_at.map_or(0, |to| to + 1), Ordering::Release);
     }
 }
 
@@ -77,6 +76,8 @@ pub(super) struct Writing {
     pub last: Seq,
     /// What goes on beside the dataflow.
     pub ongoing: Ongoing,
+    /// The run is to end, and a disk that fails is not waited for beyond this.
+    pub end_at: Arc<OnceLock<Instant>>,
 }
 
 /// See the module.
@@ -105,6 +106,7 @@ impl Recorder {
     /// # Errors
     /// If the journal can't go on (what fails for a while, a full disk say, is waited for).
     pub fn next_quantum(&mut self) -> anyhow::Result<Option<Entered>> {
+        let mut tries = 0;
         loop {
             let mut patience = None;
             if let Some(writing) = &mut self.writing
@@ -116,7 +118,10 @@ impl Recorder {
                 }
                 patience = Some(LOOK);
                 if writing.held.len() >= HELD_MAX {
-                    let _ = writing.sync.wait_durable(first.seq, PATIENCE); // looked at again above
+                    if !writing.sync.wait_durable(first.seq, PATIENCE) {
+                        tries += 1;
+                        writing.bear_with_it(tries)?;
+                    }
                     continue;
                 }
             }
@@ -138,6 +143,12 @@ impl Recorder {
         self.writing.as_ref().map(|writing| Arc::clone(&writing.sync))
     }
 
+    /// Set, it says until when a disk that fails is waited for.
+    #[must_use]
+    pub fn end_at(&self) -> Arc<OnceLock<Instant>> {
+        self.writing.as_ref().map(|writing| Arc::clone(&writing.end_at)).unwrap_or_default()
+    }
+
     /// As [`Collector::take_in`].
     pub fn take_in(&mut self) {
         self.collector.take_in();
@@ -156,15 +167,15 @@ impl Recorder {
         let mut tries = 0;
         while !writing.sync.wait_durable(first.seq, PATIENCE) {
             tries += 1;
-            writing.tell_of_trouble(tries);
+            writing.bear_with_it(tries)?;
         }
         Ok(Some(first))
     }
 
     fn take(&mut self, mut bundle: Bundle) -> anyhow::Result<Option<Entered>> {
         let bounds = self.writing.as_ref().map(|writing| &writing.bounds);
-        let is_recorded = bounds.is_some_and(|bounds| bundle.known_at <= bounds.recorded_to.load(Ordering::Acquire));
-        let is_past = bounds.is_some_and(|bounds| bundle.known_at <= bounds.remembered_to.load(Ordering::Acquire));
+        let is_recorded = bounds.is_some_and(|bounds| bundle.known_at < bounds.recorded_before.load(Ordering::Acquire));
+        let is_past = bounds.is_some_and(|bounds| bundle.known_at < bounds.remembered_before);
         if !is_recorded {
             bundle.entries.extend(self.from_edge.try_iter().map(Entry::Row));
             bundle.entries.extend(self.new_rules.try_iter().last().map(Entry::Rules));
@@ -221,7 +232,7 @@ impl Writing {
                     Ok(seq) => break seq,
                     Err(Refused::Full { .. }) => {
                         tries += 1;
-                        self.tell_of_trouble(tries);
+                        self.bear_with_it(tries)?;
                     }
                     Err(refused) => return Err(refused).context("writing a record of the journal"),
                 }
@@ -234,10 +245,19 @@ impl Writing {
 
     /// Somebody may be waiting to hear of it.
     fn is_urgent(&self, quantum: &Quantum) -> bool {
-        crate::announce::speaks(&quantum.changes)
+        crate::announce::speaks(&quantum.changes) || quantum.edge.iter().any(|row| matches!(row, EdgeRow::Gap(_)))
     }
 
-    fn tell_of_trouble(&self, tries: u32) {
+    /// The disk takes nothing. It is waited for, until the run is to end.
+    fn bear_with_it(&self, tries: u32) -> anyhow::Result<()> {
+        if let Some(end) = self.end_at.get()
+            && *end <= Instant::now()
+        {
+            let (reached, reason) = (self.sync.durable(), self.sync.health().failing.map_or("it is slow".into(), |(_, why)| why));
+            anyhow::bail!(
+                "the journal's disk took nothing for too long ({reason}): what came after record {reached} is lost, and neither told nor stored; the next run asks the venues for it"
+            );
+        }
         if tries.is_power_of_two() {
             let health = self.sync.health();
             let (attempts, reason) = health.failing.unwrap_or((0, "the disk is slow".into()));
@@ -250,5 +270,6 @@ impl Writing {
                 "the journal can't be written: everything waits until its disk takes it again"
             );
         }
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ use super::recorder::{Bounds, Writing};
 use super::snapshots::{self, About, Snapshotter, Stored};
 use crate::crash;
 use crate::engine::{self, Input};
+use crate::rules::Rules;
 
 /// Quanta that are only remembered are put together to such stretches of knowledge time, in ms.
 const REMEMBERED_MS: u64 = 60_000;
@@ -50,6 +51,8 @@ pub struct Opened {
     pub states: Arc<States>,
     /// For the view `alerts`; empty: nothing is remembered.
     pub alerts: Vec<u8>,
+    /// Without that: the rules that counted when the snapshot was made.
+    pub rules: Option<Rules>,
     snapshots: Option<Snapshots>,
     fingerprint: String,
 }
@@ -69,13 +72,12 @@ impl Opened {
 /// What earlier runs left.
 pub struct Past {
     records: Records,
-    tail: Tail,
     bounds: Arc<Bounds>,
     named: Arc<Mutex<HashSet<InstrumentId>>>,
     dir: PathBuf,
     about: About,
     /// Records up to here are only remembered.
-    remembered_to: u64,
+    remembered_to: Option<u64>,
 }
 
 /// What was restored.
@@ -83,18 +85,12 @@ pub struct Past {
 pub struct Restored {
     /// Where the earlier run ended, knowledge time, UTC ms; `None`: there was none.
     pub known_at: Option<u64>,
-    /// The quantum of the snapshot that it began with.
-    pub snapshot_at: Option<u64>,
     /// Quanta since.
     pub quanta: u64,
     /// Base rows since.
     pub rows: u64,
     /// How long reading took; the views may still be at it.
     pub took: Duration,
-    /// Bytes at the journal's end that held no whole record.
-    pub bytes_dropped: u64,
-    /// Records that were passed over because they are damaged.
-    pub records_skipped: u64,
     /// What went on beside the dataflow.
     pub ongoing: Ongoing,
 }
@@ -107,15 +103,14 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
     let on_damage = if settings.skips_damage { OnDamage::Skip } else { OnDamage::Stop };
     let journal = Journal::open(Arc::new(RealDisk), &settings.dir, Options { on_damage, ..Options::default() })?;
     crash::point("journal: opened");
-    let tail = journal.tail().clone();
-    tell_of(&tail, &settings.dir);
+    tell_of(journal.tail(), &settings.dir);
     let snapshots = journal.snapshots();
     let found = snapshots.newest_good()?;
     for (path, how) in &found.damaged {
         tracing::error!(path = %path.display(), how, "a snapshot is damaged, the one before it is taken");
     }
     let (mut about, mut states, mut alerts) = (About::default(), States::new(), Vec::new());
-    let (mut from, mut remembered_to) = (1, 0);
+    let (mut from, mut remembered_to, mut rules) = (1, None, None);
     if let Some(snapshot) = found.snapshot {
         about = snapshots::read_about(&snapshot)?;
         if snapshot.manifest.fingerprint == fingerprint {
@@ -123,7 +118,8 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
             from = snapshot.manifest.up_to + 1;
         } else {
             from = journal.oldest().unwrap_or(1);
-            remembered_to = about.known_at;
+            remembered_to = Some(about.known_at);
+            rules = snapshots::read_rules(&snapshot);
             let (of, now) = (&snapshot.manifest.fingerprint, &fingerprint);
             tracing::warn!(
                 of,
@@ -149,9 +145,10 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
         held: VecDeque::new(),
         last,
         ongoing: about.ongoing.clone(),
+        end_at: Arc::default(),
     };
-    let past = Past { records, tail, bounds, named, dir: settings.dir.clone(), about, remembered_to };
-    Ok(Opened { writing, past, states: Arc::new(states), alerts, snapshots: Some(snapshots), fingerprint })
+    let past = Past { records, bounds, named, dir: settings.dir.clone(), about, remembered_to };
+    Ok(Opened { writing, past, states: Arc::new(states), alerts, rules, snapshots: Some(snapshots), fingerprint })
 }
 
 impl Past {
@@ -167,13 +164,12 @@ impl Past {
     ) -> anyhow::Result<Restored> {
         let begun = Instant::now();
         let known_at = Some(self.about.known_at).filter(|known_at| *known_at > 0);
-        let snapshot_at = known_at.filter(|_| self.remembered_to == 0);
-        let mut restored = Restored { known_at, snapshot_at, bytes_dropped: self.tail.bytes_dropped, ..Restored::default() };
-        restored.ongoing = self.about.ongoing.clone();
-        let mut past = engine::Past::default();
-        // Of quanta that are only remembered: the last one that is in `past`, and the first.
-        let mut together: Option<(u64, u64)> = None;
-        let mut has_begun = false;
+        let ongoing = self.about.ongoing.clone();
+        let mut restored = Restored { known_at, ongoing, ..Restored::default() };
+        // The quantum at hand, as far as its records have come. `None`: the first segment that is kept begins in the middle of one.
+        let mut quantum: Option<engine::Past> = None;
+        // Quanta that are only remembered, with the times of the first and the last of them.
+        let mut together: Option<(engine::Past, u64, u64)> = None;
         while let Some(record) = self.records.read()? {
             let (known_at, kind, seq) = (record.known_at, record.kind, record.seq);
             let unreadable = || {
@@ -183,56 +179,68 @@ impl Past {
                 )
             };
             let Record { part, names, rows, clocks, entries } = Record::decode(record.payload).with_context(unreadable)?;
-            if let Some((last, first)) = together
-                && (known_at > self.remembered_to || known_at > first + REMEMBERED_MS)
-            {
-                give(input, last, &mut past, &mut restored)?;
-                together = None;
-            }
-            // The first segment that is kept may begin in the middle of a quantum.
-            has_begun |= part == 0;
-            if !has_begun {
-                continue;
-            }
-            if part == 0 && together.is_none() {
-                past = engine::Past::default(); // parts of a quantum that was not complete
-            }
             let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
             named.extend(names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)));
             drop(named);
-            restored.ongoing.hear(&clocks);
-            restored.rows += rows.len() as u64;
-            past.rows.extend(rows);
-            past.clocks.extend(clocks);
+            if part == 0 {
+                quantum = Some(engine::Past::default()); // parts before it are of a quantum that was not complete
+            }
+            let Some(parts) = &mut quantum else { continue };
+            parts.rows.extend(rows);
+            parts.clocks.extend(clocks);
             for entry in entries {
-                let entry = serde_json::from_str(&entry).with_context(unreadable)?;
-                if let Entry::Row(row) = &entry {
-                    restored.ongoing.see(row);
-                }
-                past.entries.push(entry);
+                parts.entries.push(serde_json::from_str(&entry).with_context(unreadable)?);
             }
             crash::point("restore: a record read");
-            if known_at <= self.remembered_to {
-                together = Some((known_at, together.map_or(known_at, |(_, first)| first)));
-            } else if kind != PART {
-                give(input, known_at, &mut past, &mut restored)?;
+            let Some(complete) = quantum.take_if(|_| kind != PART) else { continue };
+            restored.take_in(&complete);
+            if let Some((past, _, last)) =
+                together.take_if(|(_, first, _)| self.is_new(known_at) || known_at > *first + REMEMBERED_MS)
+            {
+                give(input, last, past, &mut restored)?;
+            }
+            if self.is_new(known_at) {
+                give(input, known_at, complete, &mut restored)?;
+            } else {
+                let (past, _, last) = together.get_or_insert_with(|| (engine::Past::default(), known_at, known_at));
+                past.append(complete);
+                *last = known_at;
             }
             progress(restored.quanta);
         }
-        if let Some((last, _)) = together {
-            give(input, last, &mut past, &mut restored)?;
+        if let Some((past, _, last)) = together {
+            give(input, last, past, &mut restored)?;
         }
-        let skipped = self.records.skipped().iter().filter_map(|skipped| skipped.records);
-        restored.records_skipped = skipped.map(|(from, to)| to - from + 1).sum();
-        self.bounds.restored(restored.known_at.unwrap_or(0));
+        for skipped in self.records.skipped() {
+            let (path, offset, bytes) = (skipped.path.display(), skipped.offset, skipped.bytes);
+            let (first, last) = skipped.records.unzip();
+            tracing::error!(%path, offset, bytes, first, last, "damaged records of the journal were passed over, as you asked: they are lost");
+        }
+        self.bounds.restored(restored.known_at);
         restored.took = begun.elapsed();
         crash::point("restore: done");
         Ok(restored)
     }
+
+    fn is_new(&self, known_at: u64) -> bool {
+        self.remembered_to.is_none_or(|to| known_at > to)
+    }
 }
 
-fn give(input: &mut Input, known_at: u64, past: &mut engine::Past, restored: &mut Restored) -> anyhow::Result<()> {
-    anyhow::ensure!(input.restore(known_at, std::mem::take(past)), "the workers stopped before everything was restored");
+impl Restored {
+    fn take_in(&mut self, quantum: &engine::Past) {
+        self.rows += quantum.rows.len() as u64;
+        self.ongoing.hear(&quantum.clocks);
+        for entry in &quantum.entries {
+            if let Entry::Row(row) = entry {
+                self.ongoing.see(row);
+            }
+        }
+    }
+}
+
+fn give(input: &mut Input, known_at: u64, past: engine::Past, restored: &mut Restored) -> anyhow::Result<()> {
+    anyhow::ensure!(input.restore(known_at, past), "the workers stopped before everything was restored");
     restored.quanta += 1;
     restored.known_at = restored.known_at.max(Some(known_at));
     Ok(())

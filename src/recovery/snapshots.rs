@@ -13,7 +13,7 @@
 //! made again. Two are kept, and the records since the older one; more of them as long as the configuration says, so that the states can
 //! be made again after a change of the configuration or of the program.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ongoing::Ongoing;
 use crate::crash;
+use crate::rules::Rules;
 
 /// Good snapshots that are kept.
 const KEPT: usize = 2;
@@ -185,6 +186,12 @@ pub(super) fn read_rest(snapshot: &Snapshot) -> anyhow::Result<(States, Vec<u8>)
     part(snapshot, "alerts")?.read_to_end(&mut alerts).context("reading a snapshot's part alerts")?;
     let states = read_states(&mut zstd::Decoder::new(part(snapshot, "states")?)?);
     Ok((states.context("reading a snapshot's part states")?, alerts))
+}
+
+/// The rules that counted then. `None`: this version can't read them.
+pub(super) fn read_rules(snapshot: &Snapshot) -> Option<Rules> {
+    let read = part(snapshot, "alerts").and_then(|part| Rules::of_saved(BufReader::new(part)));
+    read.inspect_err(|error| tracing::warn!("alerts are quiet until the rules of this run count: {error:#}")).ok()
 }
 
 fn part(snapshot: &Snapshot, name: &str) -> anyhow::Result<Box<dyn Read + Send>> {

@@ -61,7 +61,7 @@ impl AlertsView {
     /// If it is of another form.
     pub fn load(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let saved: Saved = serde_json::from_slice(bytes)?;
-        self.rules = Rules(saved.rules).0;
+        self.rules = saved.rules;
         self.open = saved.open;
         self.gates = postcard::from_bytes::<Gates>(&saved.gates)?;
         let watches = saved.watches.into_iter();
@@ -77,6 +77,21 @@ impl AlertsView {
         self.told.extend(saved.over.into_iter().map(|(id, at)| (id, Told::Over(at))));
         self.forgotten_at = saved.forgotten_at;
         Ok(())
+    }
+}
+
+impl Rules {
+    /// The rules in what [`AlertsView::save`] wrote, whatever else this version makes of it.
+    ///
+    /// # Errors
+    /// If there are none that it can read.
+    pub fn of_saved(saved: impl std::io::Read) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        struct Saved {
+            rules: Vec<Rule>,
+        }
+        let Saved { rules } = serde_json::from_reader(saved)?;
+        Ok(Self(rules))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Xoshiro256++ seeded from (seed, owner, purpose). The distributions are those the model needs and no others.
 
+use dataflows::model::fnv1a;
 use rand_distr::{Distribution, Exp1, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -14,8 +15,7 @@ impl Chance {
     /// The stream of `owner` (`BTC`, `market`) for `purpose` (`returns`).
     pub(super) fn new(seed: u64, owner: &str, purpose: &str) -> Self {
         let names = owner.bytes().chain([0]).chain(purpose.bytes());
-        let hash = names.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        Self(Xoshiro256PlusPlus::seed_from_u64(hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        Self(Xoshiro256PlusPlus::seed_from_u64(fnv1a(names) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
     /// 64 random bits.

@@ -1,6 +1,7 @@
 //! How a live run is doing: measured in the keeper's thread, written to `status.json` every two seconds, told of when it lags.
 //!
-//! Lag is the wall clock less `known_at` of the quantum that has just been handed to the store; while nothing gets there it grows. What people
+//! Lag is the wall clock less `known_at` of the quantum that has just been handed to the store; while nothing gets there that should it grows. (Where
+//! nothing is heard there is nothing to hand over, and no lag.) What people
 //! are told of it ([`alarm`]) goes to the alert desk directly: what lags can't be told through what lags. So it is in the outbox
 //! and in `deliveries`, and not in the view `alerts`.
 //!
@@ -12,10 +13,11 @@ pub mod lag;
 pub mod report;
 mod teller;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock;
+use crate::engine::Reached;
 use lag::{Lags, Spread};
 
 pub use report::Report;
@@ -28,16 +30,24 @@ pub struct Status {
     rows: AtomicU64,
     /// The newest quantum of this run that was kept; before the first, when the run went live. 0: it has not.
     reached: AtomicU64,
-    /// How long the last batch of frames waited, ms.
-    waited: AtomicI64,
+    /// How far there is nothing to keep any more.
+    kept_to: Arc<Reached>,
+    /// The longest that a batch of frames has waited since that was asked for last, ms.
+    waited: AtomicU64,
     lags: Mutex<Lags>,
     intake: Mutex<Lags>,
 }
 
 impl Status {
+    /// `kept_to`: the engine's.
+    #[must_use]
+    pub fn new(kept_to: Arc<Reached>) -> Self {
+        Self { kept_to, ..Self::default() }
+    }
+
     /// From here on time counts: what is known since then is of this run.
     pub fn go_live(&self) {
-        self.reached.fetch_max(now_ms(), Ordering::Relaxed);
+        self.reached.fetch_max(clock::known_at(), Ordering::Relaxed);
     }
 
     /// A quantum has been handed to the store.
@@ -49,31 +59,32 @@ impl Status {
             return; // it is made again after a restart
         }
         self.reached.store(known_at, Ordering::Relaxed);
-        let now = now_ms();
+        let now = clock::known_at();
         self.lags.lock().unwrap_or_else(PoisonError::into_inner).add(now, now.saturating_sub(known_at));
     }
 
     /// Frames go into the engine, the first of which was received then (UTC ns).
     pub fn taken(&self, recv_ns: i64) {
-        let waited = (clock::now_ns() - recv_ns).max(0) / 1_000_000;
-        self.waited.store(waited, Ordering::Relaxed);
-        self.intake.lock().unwrap_or_else(PoisonError::into_inner).add(now_ms(), waited.unsigned_abs());
+        let waited = (clock::now_ns() - recv_ns).max(0).unsigned_abs() / 1_000_000;
+        self.waited.fetch_max(waited, Ordering::Relaxed);
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).add(clock::known_at(), waited);
     }
 
-    /// As of now: grows while nothing is kept.
+    /// As of now: grows while something that should be kept is not.
     fn lag_now_ms(&self) -> u64 {
         match self.reached.load(Ordering::Relaxed) {
             0 => 0,
-            reached => now_ms().saturating_sub(reached),
+            reached => clock::known_at().saturating_sub(reached.max(self.kept_to.kept_to())),
         }
     }
 
+    /// The longest that frames have waited since this was asked for last, ms.
+    fn take_waited_ms(&self) -> u64 {
+        self.waited.swap(0, Ordering::Relaxed)
+    }
+
     fn spreads(&self) -> (Spread, Spread) {
-        let of = |lags: &Mutex<Lags>| lags.lock().unwrap_or_else(PoisonError::into_inner).spread(now_ms());
+        let of = |lags: &Mutex<Lags>| lags.lock().unwrap_or_else(PoisonError::into_inner).spread(clock::known_at());
         (of(&self.lags), of(&self.intake))
     }
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(clock::now_ms()).unwrap_or_default()
 }

@@ -133,16 +133,18 @@ impl Report {
 
     /// Adds what the system says of this process.
     pub fn measure_self(&mut self) {
-        let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let number = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        self.rss_bytes = number("VmRSS:").unwrap_or(0) * 1_024;
-        self.threads = number("Threads:").unwrap_or(0);
+        self.rss_bytes = self_number("VmRSS:").unwrap_or(0) * 1_024;
+        self.threads = self_number("Threads:").unwrap_or(0);
         // The directory that is being read is open, too.
         self.open_files = fs::read_dir("/proc/self/fd").map_or(0, |files| files.count().saturating_sub(1) as u64);
     }
+}
+
+/// A number of `/proc/self/status`, such as `VmRSS:` (KiB). `None` where the system does not tell.
+#[must_use]
+pub fn self_number(name: &str) -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

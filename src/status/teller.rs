@@ -85,7 +85,7 @@ impl Work {
                 _ = beat.tick() => false,
             };
             let report = self.look().await;
-            self.write(&report);
+            self.write(&report).await;
             if check > 0 && check.is_multiple_of(CHECKS_PER_LINE) {
                 log(&report);
             }
@@ -115,7 +115,7 @@ impl Work {
                 acknowledged: writer.acknowledged(),
                 spool_rows: health.rows,
                 spool_bytes: health.bytes,
-                spool_oldest_age_ms: health.oldest_age_ms(super::now_ms()),
+                spool_oldest_age_ms: health.oldest_age_ms(clock::known_at()),
                 away: health.away,
                 draining: health.draining,
                 full: health.full,
@@ -142,8 +142,7 @@ impl Work {
         };
         report.measure_self();
         // Frames that have waited are as late as quanta that did.
-        let waited = status.waited.load(Ordering::Relaxed).unsigned_abs();
-        if let Some(change) = self.alarm.check(report.written_at, lag_now_ms.max(waited)) {
+        if let Some(change) = self.alarm.check(report.written_at, lag_now_ms.max(status.take_waited_ms())) {
             self.tell(change, report.written_at).await;
         }
         report.lagging_since = self.alarm.since_ms();
@@ -173,9 +172,11 @@ impl Work {
         }
     }
 
-    fn write(&mut self, report: &Report) {
-        let Some(dir) = &self.dir else { return };
-        match report.write(dir) {
+    async fn write(&mut self, report: &Report) {
+        let Some(dir) = self.dir.clone() else { return };
+        let (report, into) = (report.clone(), dir.clone());
+        let written = tokio::task::spawn_blocking(move || report.write(&into)).await; // a disk may take its time
+        match written.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))) {
             Ok(()) => self.fails = false,
             Err(error) if !std::mem::replace(&mut self.fails, true) => {
                 tracing::warn!(dir = %dir.display(), "status.json can't be written, `regimeflow status` will show an old one: {error}");

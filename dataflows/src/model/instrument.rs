@@ -58,16 +58,22 @@ impl fmt::Display for Venue {
     }
 }
 
+/// FNV-1a, 64 bits: the same on every machine and in every release.
+#[must_use]
+pub fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// Names an instrument of one venue: a stable hash of (venue, canonical symbol).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstrumentId(pub u64);
 
 impl InstrumentId {
-    /// FNV-1a over the venue's and the symbol's name, then mixed so that its low bits spread over workers.
+    /// A hash of the venue's and the symbol's name, mixed so that its low bits spread over workers.
     #[must_use]
     pub fn of(venue: Venue, symbol: &str) -> Self {
         let bytes = venue.as_str().bytes().chain([0]).chain(symbol.bytes());
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash = fnv1a(bytes);
         let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self(mixed ^ (mixed >> 29))
     }

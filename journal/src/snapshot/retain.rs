@@ -58,8 +58,8 @@ impl Snapshots {
     fn remove_segments(&self, floor: Seq, known_from: u64, removed: &mut Removed) -> Result<(), Error> {
         let segments = segments_of(&self.dir, &self.names()?);
         // A segment ends where the next begins, and knowledge time never falls.
-        for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
-            if next.first > floor.saturating_add(1) || self.begins_at(next)?.is_none_or(|known_at| known_at > known_from) {
+        for (segment, later) in segments.iter().zip((1..).map_while(|at| segments.get(at..).filter(|later| !later.is_empty()))) {
+            if later[0].first > floor.saturating_add(1) || self.begin_at(later)?.is_none_or(|known_at| known_at > known_from) {
                 break;
             }
             self.disk.remove(&segment.path).map_err(Error::io("remove", &segment.path))?;
@@ -67,6 +67,11 @@ impl Snapshots {
             removed.segments.push(segment.path.clone());
         }
         Ok(())
+    }
+
+    /// When the first record of these became known. One without records, or with none that can be read, is passed over.
+    fn begin_at(&self, files: &[SegmentFile]) -> Result<Option<u64>, Error> {
+        files.iter().find_map(|file| self.begins_at(file).transpose()).transpose()
     }
 
     /// When its first record became known; `None`: it has none, or none that can be read.

@@ -19,6 +19,7 @@ use crate::app::{Extras, Pace, Pipeline};
 use crate::config::Config;
 use crate::frames::FrameBatch;
 use crate::simulate::{Settings, dense_corpus};
+use crate::status::report::self_number;
 
 /// Cost per event may differ from the smallest market's by this share.
 const FLAT_WITHIN: f64 = 0.2;
@@ -176,7 +177,5 @@ fn max(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 
 /// This process's resident set, MB. `None` where the system does not tell.
 fn resident_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?.trim();
-    kib.parse::<f64>().ok().map(|kib| kib * 1_024.0 / 1e6)
+    self_number("VmRSS:").map(|kib| kib as f64 * 1_024.0 / 1e6)
 }
