@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::session::BinanceUsdm;
 use crate::feeds::live::history::{Cure, History, Page, PageError, Question, Recovered, Source, Span};
+use crate::feeds::live::session::encoded;
 
 const AGG_TRADES: [Cure; 2] =
     [Cure { source: Source::Prints, worth: Recovered::Full }, Cure { source: Source::Minutes, worth: Recovered::Full }];

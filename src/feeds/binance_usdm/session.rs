@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::config::Feed;
 use crate::feeds::live::history::History;
-use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, time_after, trades_silence};
+use crate::feeds::live::session::{Class, Poll, Rate, Session, Stream, encoded, time_after, trades_silence};
 
 /// The venue's rules.
 #[derive(Clone, Copy, Debug)]

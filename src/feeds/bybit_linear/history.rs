@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::session::BybitLinear;
 use crate::feeds::live::history::{Cure, History, Page, PageError, Question, Recovered, Source, Span};
+use crate::feeds::live::session::encoded;
 
 const TRADES: [Cure; 1] = [Cure { source: Source::Minutes, worth: Recovered::Partial }];
 const KLINES: [Cure; 1] = [Cure { source: Source::Minutes, worth: Recovered::Full }];

@@ -285,7 +285,7 @@ impl Spool {
             away.answers = true;
         }
         let Some(disk) = state.on_disk.clone() else { return };
-        let (stored, noted) = (stored.min(disk.sync.durable()), state.noted);
+        let (stored, noted) = (state.stored.min(disk.sync.durable()), state.noted);
         drop(state);
         if stored > noted {
             let outcome = disk.snapshots.begin(stored, "stored").and_then(journal::NewSnapshot::commit);
