@@ -306,7 +306,6 @@ impl Pipeline {
 
     /// What ends the waiting for a disk or a store that takes nothing: to be called when the run is to end, from wherever that is known. (The
     /// feeder itself may be waiting.)
-    #[must_use]
     pub fn hurry(&self) -> impl FnOnce() + Send + use<> {
         let (writer, journal_ends_at) = (self.writer.clone(), Arc::clone(&self.journal_ends_at));
         move || hurry(writer.as_ref(), &journal_ends_at)

@@ -143,7 +143,7 @@ mod tests {
         let (opens, ends) = (open("trades", from), ended("trades", from, to));
         let (still, unhealed) = (format!("trades {from} {END}"), format!("trades {from} {to}"));
         check(&[], &[]);
-        check(&[opens.clone()], &[&still]);
+        check(std::slice::from_ref(&opens), &[&still]);
         check(&[opens.clone(), ends.clone()], &[&unhealed]);
         check(&[opens.clone(), ends.clone(), ends.clone()], &[&unhealed]);
         for recovered in [Recovered::None, Recovered::Partial, Recovered::Full] {
@@ -176,7 +176,7 @@ mod tests {
         let ongoing = seen(&[open("trades", 5), open("klines", 7), ended("trades", 5, 9)]);
         assert_eq!(ongoing.gaps, [open("klines", 7)]);
         let ends = FeedGap { to_ts: Some(40), known_at: 50, ..open("klines", 7) };
-        assert_eq!(ongoing.ended_at(40, 50), [ends.clone()]);
+        assert_eq!(ongoing.ended_at(40, 50), std::slice::from_ref(&ends));
         assert_eq!(ongoing.unhealed(40, 50), [ended("trades", 5, 9), ends.clone()]);
         // The next run sees the row, and its own end before the gap was filled.
         let mut next = ongoing;
