@@ -5,6 +5,7 @@
 //! Journal::open(disk, dir, options)         one process has the directory; finds the end
 //!   .snapshots().newest_good()              what to start from
 //!   .records(up_to + 1)                     what came after it, read in bounded memory
+//!   .cut_after(known_at)                    what several agree not to keep, before they go on
 //!   .writer()  ─▶ Writer                    append, sync
 //!                   └▶ GroupSync::start     the same from any thread, one fsync a group
 //! ```
