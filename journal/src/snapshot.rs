@@ -91,16 +91,19 @@ impl Snapshots {
         Ok(Found { snapshot: None, damaged })
     }
 
-    /// All of them whose every byte is as it was written, the newest first. Reads all of all.
+    /// All of them whose every byte is as it was written, the newest first, and those that are damaged: which file, and how. Reads all of all.
     ///
     /// # Errors
     /// As [`Self::newest_good`].
-    pub fn all_good(&self) -> Result<Vec<Snapshot>, Error> {
-        let mut good = Vec::new();
+    pub fn all_good(&self) -> Result<(Vec<Snapshot>, Vec<(PathBuf, String)>), Error> {
+        let (mut good, mut damaged) = (Vec::new(), Vec::new());
         for id in self.newest_first()? {
-            good.extend(self.checked(id)?.ok());
+            match self.checked(id)? {
+                Ok(snapshot) => good.push(snapshot),
+                Err(bad) => damaged.push(bad),
+            }
         }
-        Ok(good)
+        Ok((good, damaged))
     }
 
     fn newest_first(&self) -> Result<Vec<Id>, Error> {

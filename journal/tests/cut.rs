@@ -129,8 +129,8 @@ fn a_snapshot_of_what_is_cut_goes_with_it() {
     let names = disk.list(&dir()).unwrap();
     assert!(!names.iter().any(|name| name.starts_with("snapshot-00000000000000000008")), "{names:?}");
     let journal = open(&disk).unwrap();
-    let good = journal.snapshots().all_good().unwrap();
-    assert_eq!(good.iter().map(|snapshot| snapshot.manifest.up_to).collect::<Vec<_>>(), [4]);
+    let (good, damaged) = journal.snapshots().all_good().unwrap();
+    assert_eq!((good.iter().map(|snapshot| snapshot.manifest.up_to).collect::<Vec<_>>(), damaged), (vec![4], vec![]));
     assert_eq!(journal.tail().last, 7);
     assert_eq!(payloads(&journal, 5).unwrap().len(), 3);
 }
@@ -138,7 +138,9 @@ fn a_snapshot_of_what_is_cut_goes_with_it() {
 #[test]
 fn all_good_ones_the_newest_first() {
     let disk = lived(&[2, 5, 9]);
-    disk.put(&dir().join("snapshot-00000000000000000005-0001.state.part"), b"stat?");
-    let good = open(&disk).unwrap().snapshots().all_good().unwrap();
+    let bad = dir().join("snapshot-00000000000000000005-0001.state.part");
+    disk.put(&bad, b"stat?");
+    let (good, damaged) = open(&disk).unwrap().snapshots().all_good().unwrap();
     assert_eq!(good.iter().map(|snapshot| snapshot.manifest.up_to).collect::<Vec<_>>(), [9, 2]);
+    assert_eq!(damaged.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&bad]);
 }

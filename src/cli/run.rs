@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::cluster_args::{ClusterArgs, join, open_store, refuse_journal};
+use super::cluster_args::{ClusterArgs, join, open_store, own_journal};
 use super::{EX_CONFIG, EX_UNAVAILABLE, Failure, print, print_json, read_config, report, store_location};
 use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::clock;
@@ -75,8 +75,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     config.engine.workers = args.workers.unwrap_or(config.engine.workers);
     let mut feeds = configured_feeds(&config, &args.config)?;
     let cluster = args.cluster.cluster()?;
-    refuse_journal(cluster.as_ref(), config.journal(args.skip_corrupt).is_some())?;
-    let join = |cluster| join(cluster, &mut config, Pace::Live, args.models.is_some(), true);
+    let journal = config.journal(args.skip_corrupt).map(|journal| own_journal(journal, cluster.as_ref()));
+    let join = |cluster| join(cluster, &mut config, Pace::Live, args.models.is_some(), true, journal.is_some());
     let joined = cluster.as_ref().map(join).transpose()?;
     let store = if has_store { Some(open_store(&config, "run", joined.as_ref(), Pace::Live).await?) } else { None };
     let started = Instant::now();
@@ -95,7 +95,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.models.is_some() {
         models.get_or_insert_default();
     }
-    let journal = config.journal(args.skip_corrupt);
     let journal_dir = journal.as_ref().map(|journal| journal.dir.clone());
     let extras = Extras { alerts: true, watch: None, models, journal, joined };
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
