@@ -1,23 +1,28 @@
 //! `regimeflow alerts …` from outside: what is printed, where, with which exit code, and what a run makes of the orders.
 #![allow(clippy::unwrap_used)]
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::pin::Pin;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use alerts::channels::{Channel, Outcome, Pace, Verdict};
 use alerts::desk::{Reports, Setup};
 use alerts::outbox::{Filter, Limits, history};
 use alerts::policy::PolicyConfig;
 use alerts::{Alert, Desk, Event, EventType, Notice, Severity, Status, event_id};
+use program::until;
 use serde_json::Value;
+
+/// What a run is asked for has happened after this time.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Said {
     code: i32,
@@ -39,8 +44,8 @@ impl Said {
 
 /// Runs `regimeflow alerts ARGS` in a directory, with nothing in the environment but what is given.
 fn run_with(dir: &Path, env: &[(&str, &str)], args: &str) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_regimeflow"));
-    command.arg("alerts").args(args.split_whitespace()).current_dir(dir).stdin(Stdio::null());
+    let mut command = program::built::regimeflow(&["alerts"]);
+    command.args(args.split_whitespace()).current_dir(dir);
     command.env_clear().env("USER", "ann").envs(env.iter().copied());
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -373,11 +378,8 @@ impl Running {
     /// Until so many notices came.
     #[track_caller]
     fn gets(&self, count: usize) {
-        let begin = Instant::now();
-        while self.got.lock().unwrap().len() < count {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{} of {count}", self.got.lock().unwrap().len());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let came = || self.got.lock().unwrap().len();
+        assert!(until(PATIENCE, || came() >= count), "{} of {count}", came());
     }
 }
 
@@ -385,11 +387,8 @@ impl Running {
 #[track_caller]
 fn becomes(dir: &Path, state: &str, count: usize) {
     let filter = Filter { state: Some(state.into()), limit: 100, ..Filter::default() };
-    let begin = Instant::now();
-    while history(&dir.join("outbox.sqlite"), &filter).unwrap().len() < count {
-        assert!(begin.elapsed() < Duration::from_secs(10), "not {count} are {state}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let are = || history(&dir.join("outbox.sqlite"), &filter).unwrap().len();
+    assert!(until(PATIENCE, || are() >= count), "not {count} are {state}");
 }
 
 fn alert(symbol: &str, severity: Severity) -> Alert {
@@ -501,10 +500,7 @@ fn a_dead_letter_is_sent_again() {
     has(&at("silence --list").ends(0).out, &[&silence, "everything", "waits for a run"]);
     let running = Running::start(dir.path());
     running.gets(1);
-    let begin = Instant::now();
-    while at("list --json").ends(0).json()["silences"][0]["id"] != silence.as_str() {
-        assert!(begin.elapsed() < Duration::from_secs(10));
-    }
+    assert!(until(PATIENCE, || at("list --json").ends(0).json()["silences"][0]["id"] == silence.as_str()));
     running.stop();
 }
 

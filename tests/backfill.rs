@@ -3,36 +3,21 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod engine;
+mod program;
+
 use std::time::Duration;
 
+use program::built::{answer, ok};
+use program::market::feed;
+use program::{Program, text};
 use regimeflow::mock_venue::{Mock, MockConfig, Report, Speed, start};
-
-fn ok(args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_regimeflow")).args(args).stdin(Stdio::null()).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "regimeflow {args:?}: {}\n{stderr}", output.status);
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn query(store: &Path, sql: &str) -> String {
-    ok(&["query", "--store", text(store), "--format", "TSV", sql])
-}
 
 /// The market is old, so event times are not compared with the clock; what is lost comes back after half a second.
 fn config(mock: &Mock, venues: [(&str, &[&str]); 2]) -> String {
     let mut config = "[time]\nskew_ms_max = 0\n".to_owned();
     for (venue, streams) in venues {
-        config += &format!(
-            "[feeds.{venue}]\nsymbols = ['BTCUSDT', 'ETHUSDT']\nstreams = {streams:?}\nws_url = 'ws://{0}'\nrest_url = 'http://{0}'\n\
-             backoff_ms_min = 500\nbackoff_ms_max = 500\n",
-            mock.addr
-        );
+        config += &(feed(venue, streams, &mock.addr.to_string()) + "backoff_ms_min = 500\nbackoff_ms_max = 500\n");
     }
     config
 }
@@ -46,13 +31,12 @@ struct Healed {
 }
 
 async fn heal(binance: &[&str], bybit: &[&str], fault: &str) -> Option<Healed> {
-    if let Err(error) = regimeflow::store::install::library() {
-        eprintln!("skipped: {error}");
+    if !engine::is_here() {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
-    let [market, whole, healed, file] = ["market.frames.zst", "whole", "healed", "run.toml"].map(|name| dir.path().join(name));
-    ok(&["simulate", "--seed", "7", "--symbols", "2", "--hours", "0.3", "--bursts-per-day", "96", "--out", text(&market)]);
+    let [whole, healed, file] = ["whole", "healed", "run.toml"].map(|name| dir.path().join(name));
+    let market = Program::built().market(dir.path(), "--seed 7 --symbols 2 --hours 0.3 --bursts-per-day 96").unwrap();
     let mut mock = MockConfig::new(market.clone());
     mock.speed = Speed::Times(240.0); // 18 minutes in 4.5 s
     mock.once = false;
@@ -74,7 +58,7 @@ impl Healed {
         let part = |(n, sql): (usize, &&str)| format!("SELECT {n} AS question, toString(tuple(*)) AS row FROM ({sql})");
         let all = questions.iter().enumerate().map(part).collect::<Vec<_>>().join(" UNION ALL ");
         let [whole, healed] =
-            [&self.whole, &self.healed].map(|store| query(store, &format!("SELECT * FROM ({all}) ORDER BY ALL")));
+            [&self.whole, &self.healed].map(|store| answer(store, &format!("SELECT * FROM ({all}) ORDER BY ALL")));
         for (n, question) in questions.iter().enumerate() {
             assert!(whole.lines().any(|row| row.starts_with(&format!("{n}\t"))), "nothing to compare: {question}");
         }
@@ -88,7 +72,7 @@ impl Healed {
             "SELECT concat(venue, ' ', stream, ' ', recovered) FROM feed_gaps WHERE cause = 'disconnect' AND to_ts IS NOT NULL";
         let late =
             "SELECT DISTINCT concat(venue, ' ', stream, ' ', reason) FROM late_events WHERE stream IN ('trades', 'klines')";
-        query(&self.healed, &format!("{gaps} UNION ALL {late}")).lines().map(str::to_owned).collect()
+        answer(&self.healed, &format!("{gaps} UNION ALL {late}")).lines().map(str::to_owned).collect()
     }
 }
 

@@ -4,22 +4,15 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod engine;
+mod program;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use program::built::{answer, ok};
+use program::{Program, text};
 use serde_json::Value;
-
-fn ok(args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_regimeflow")).args(args).stdin(Stdio::null()).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "regimeflow {args:?}: {}\n{stderr}", output.status);
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 struct Line {
     recv_ms: i64,
@@ -67,7 +60,7 @@ fn replay(frames: &Path, store: PathBuf) -> PathBuf {
 
 /// The answers of both stores to one question are equal, and there are some.
 fn check_same(a: &Path, b: &Path, sql: &str) {
-    let [a, b] = [a, b].map(|store| ok(&["query", "--store", text(store), "--format", "TSV", sql]));
+    let [a, b] = [a, b].map(|store| answer(store, sql));
     assert!(!a.is_empty(), "nothing to compare: {sql}");
     let different = || a.lines().zip(b.lines()).find(|(a, b)| a != b);
     assert!(a == b, "{sql}: {} and {} rows\n{:?}", a.lines().count(), b.lines().count(), different());
@@ -86,13 +79,11 @@ const OF_BARS: [&str; 7] = [
 
 #[test]
 fn a_healed_gap_leaves_no_trace_but_in_history() {
-    if let Err(error) = regimeflow::store::install::library() {
-        eprintln!("skipped: {error}");
+    if !engine::is_here() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let market = dir.path().join("market.frames.zst");
-    ok(&["simulate", "--seed", "11", "--symbols", "3", "--hours", "3", "--bursts-per-day", "24", "--out", text(&market)]);
+    let market = Program::built().market(dir.path(), "--seed 11 --symbols 3 --hours 3 --bursts-per-day 24").unwrap();
     let lines = read(&market);
     let begun = lines[0].recv_ms;
     let gap = begun + 70 * 60_000 + 20_000..begun + 73 * 60_000 + 20_000;
@@ -135,10 +126,9 @@ fn a_healed_gap_leaves_no_trace_but_in_history() {
              AND ts >= fromUnixTimestamp64Milli({}) ORDER BY ALL",
             gap.start
         );
-        let [unbroken, believed] =
-            [&whole, &healed].map(|store| ok(&["query", "--store", text(store), "--format", "TSV", &of_the_gap]));
+        let [unbroken, believed] = [&whole, &healed].map(|store| answer(store, &of_the_gap));
         assert!(!unbroken.is_empty() && unbroken != believed, "{view}: the gap was there");
     }
     let late = "SELECT count() FROM late_events WHERE stream = 'klines'";
-    assert_eq!(ok(&["query", "--store", text(&healed), "--format", "TSV", late]).trim(), "12", "each back-filled bar is listed");
+    assert_eq!(answer(&healed, late).trim(), "12", "each back-filled bar is listed");
 }

@@ -1,9 +1,9 @@
 //! ClickHouse away: nothing is lost, nothing is seen twice, and it goes on by itself. With the real engine, killed and cut off.
-//!
-//! Where the engine can't be had, the tests say so and pass.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod engine;
+mod program;
 #[path = "outage/proxy.rs"]
 mod proxy;
 
@@ -13,11 +13,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dataflows::fixed::{Notional, Price, Quantity};
-use dataflows::model::{Bar, Changes, InstrumentId, Instruments, Timeframe, Venue};
+use dataflows::model::{Bar, Changes, InstrumentId, Timeframe};
+use engine::{bitcoin, check, embedded, query};
+use program::signal;
 use proxy::{Proxy, Way};
 use regimeflow::config;
 use regimeflow::store::edge::{EdgeRow, RejectedFrame};
-use regimeflow::store::{Mode, Quantum, Store, Writer, WriterOptions, install, start_engine_with};
+use regimeflow::store::{Mode, Quantum, Store, Writer, WriterOptions};
 
 /// 2024-08-08 00:00 UTC.
 const T0: i64 = 1_723_075_200_000;
@@ -25,49 +27,15 @@ const ONE: i64 = 1_000_000_000_000;
 /// Rows a second of a busy program: 500 symbols with all views.
 const NOMINAL_ROWS_PER_SECOND: f64 = 5_000.0;
 
-fn engine_is_here() -> bool {
-    start_engine_with(env!("CARGO_BIN_EXE_regimeflow"));
-    match install::library() {
-        Ok(_) => true,
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            false
-        }
-    }
-}
-
-fn embedded(dir: &Path) -> config::Store {
-    config::Store { location: dir.to_string_lossy().into_owned(), ..config::Store::default() }
-}
-
 /// Through the proxy, with a spool of its own.
 fn server(proxy: &Proxy, spool: &Path) -> config::Store {
     config::Store { location: proxy.url.clone(), spool_dir: Some(spool.to_owned()), ..config::Store::default() }
-}
-
-async fn open(dir: &Path) -> Store {
-    Store::open(&embedded(dir), Mode::Write("test")).await.unwrap()
-}
-
-async fn text(store: &Store, sql: &str) -> String {
-    let mut cursor = store.client().query_raw(sql).fetch_bytes("TabSeparated").unwrap();
-    String::from_utf8(cursor.collect().await.unwrap().to_vec()).unwrap().trim_end().to_owned()
-}
-
-async fn check(store: &Store, sql: &str, expected: &str) {
-    assert_eq!(text(store, sql).await, expected, "{sql}");
 }
 
 /// Every one of so many bars once, by the view and by what the table keeps.
 async fn check_bars(store: &Store, rows: i64) {
     check(store, "SELECT count(), uniqExact(ts) FROM bars", &format!("{rows}\t{rows}")).await;
     check(store, "SELECT count() FROM bars_changes FINAL", &rows.to_string()).await;
-}
-
-fn instruments() -> (Arc<Instruments>, InstrumentId) {
-    let instruments = Arc::new(Instruments::default());
-    let id = instruments.intern(Venue::BinanceUsdm, "BTC-USDT-PERP").unwrap();
-    (instruments, id)
 }
 
 /// The bar of minute `n`, with digits as real ones have.
@@ -126,14 +94,10 @@ async fn drained(writer: &Writer) {
 /// What an earlier writer left is read by the next, and stored.
 async fn until_stored(store: &Store, rows: i64) {
     let start = Instant::now();
-    while text(store, "SELECT count() FROM bars").await.parse::<i64>().unwrap() < rows {
+    while query(store, "SELECT count() FROM bars").await.parse::<i64>().unwrap() < rows {
         assert!(start.elapsed() < Duration::from_secs(20), "not stored after {:?}", start.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn kill(pid: u32) {
-    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }
 
 fn resident_bytes() -> u64 {
@@ -148,18 +112,14 @@ fn bytes_in(dir: &Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_is_killed_again_and_again_has_every_row() {
-    if !engine_is_here() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
-    let (instruments, id) = instruments();
+    let Some((dir, store)) = engine::start().await else { return };
+    let (instruments, id) = bitcoin();
     let writer = store.writer(instruments, quick());
     let (kills, quanta, mut slowest) = (3, 60, Duration::ZERO);
     for n in 0..quanta * kills {
         if n % quanta == quanta / 2 {
             until("the engine runs", Duration::from_secs(30), || store.engine_pid().is_some()).await;
-            kill(store.engine_pid().unwrap());
+            assert!(signal(store.engine_pid().unwrap(), "KILL"));
         }
         let start = Instant::now();
         writer.push(quantum(id, n, 20)).await.unwrap();
@@ -181,14 +141,11 @@ async fn an_engine_that_is_killed_again_and_again_has_every_row() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_never_come_make_no_row_twice() {
-    if !engine_is_here() {
-        return;
-    }
-    let (dir, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = open(dir.path()).await;
+    let Some((_dir, engine)) = engine::start().await else { return };
+    let spool = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(engine.url(), Way::CutAfterCommit).await;
     let store = Store::open(&server(&proxy, spool.path()), Mode::Write("test")).await.unwrap();
-    let (instruments, id) = instruments();
+    let (instruments, id) = bitcoin();
     let patient = WriterOptions { batch_rows: 20, inserts_max: 8, retry_for: Duration::from_secs(60), spool: false, ..quick() };
     let writer = store.writer(Arc::clone(&instruments), patient);
     let mut pushed = 0;
@@ -225,14 +182,14 @@ async fn answers_that_never_come_make_no_row_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_outage_from_the_start_on_costs_disk_and_not_memory() {
-    if !engine_is_here() {
+    if !engine::is_here() {
         return;
     }
     let (dir, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = Store::connect(&embedded(dir.path()), Mode::Write("test")).await.unwrap(); // without tables
     let proxy = Proxy::start(engine.url(), Way::Refuse).await;
     let store = Store::open_even_if_away(&server(&proxy, spool.path()), "test").await.unwrap();
-    let (instruments, id) = instruments();
+    let (instruments, id) = bitcoin();
     let writer = store.writer(Arc::clone(&instruments), WriterOptions::live());
     let (quanta, rows) = (240, 1_000);
     let (before, mut predicted) = (resident_bytes(), 0);
@@ -291,7 +248,7 @@ async fn child() {
     let (url, spool) = places.split_once(' ').unwrap();
     let config = config::Store { location: url.into(), spool_dir: Some(spool.into()), ..config::Store::default() };
     let store = Store::open_even_if_away(&config, "test").await.unwrap();
-    let (instruments, id) = instruments();
+    let (instruments, id) = bitcoin();
     let writer = store.writer(instruments, quick());
     for n in 0.. {
         writer.push(quantum(id, n, 20)).await.unwrap();
@@ -303,11 +260,8 @@ async fn child() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_spooled_survives_kill_9() {
     use std::io::BufRead;
-    if !engine_is_here() {
-        return;
-    }
-    let (dir, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = open(dir.path()).await;
+    let Some((_dir, engine)) = engine::start().await else { return };
+    let spool = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(engine.url(), Way::Refuse).await;
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
@@ -322,7 +276,7 @@ async fn what_was_spooled_survives_kill_9() {
     });
     let (pushed, acknowledged) = tokio::task::block_in_place(|| {
         let last = said.take_while(|(_, acknowledged)| *acknowledged < (T0 + 500) as u64).last();
-        kill(child.id());
+        assert!(signal(child.id(), "KILL"));
         child.wait().unwrap();
         last.unwrap()
     });
@@ -332,10 +286,10 @@ async fn what_was_spooled_survives_kill_9() {
 
     proxy.set(Way::Pass);
     let store = Store::open_even_if_away(&server(&proxy, spool.path()), "test").await.unwrap();
-    let writer = store.writer(instruments().0, quick());
+    let writer = store.writer(bitcoin().0, quick());
     until_stored(&engine, safe * 20).await;
     drained(&writer).await;
-    let found: i64 = text(&engine, "SELECT count() FROM bars").await.parse().unwrap();
+    let found: i64 = query(&engine, "SELECT count() FROM bars").await.parse().unwrap();
     assert!(found >= safe * 20, "{found} rows of {} that were acknowledged", safe * 20);
     check_bars(&engine, found).await;
     check(
@@ -351,13 +305,9 @@ async fn what_was_spooled_survives_kill_9() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_is_refused_is_a_dead_letter_and_the_others_land() {
-    if !engine_is_here() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let Some((dir, store)) = engine::start().await else { return };
     store.client().query("ALTER TABLE bars_changes ADD CONSTRAINT lucky CHECK close != 666").execute().await.unwrap();
-    let (instruments, id) = instruments();
+    let (instruments, id) = bitcoin();
     for options in [WriterOptions::live(), WriterOptions::bulk()] {
         let writer = store.writer(Arc::clone(&instruments), options);
         let rows = (0..10_000).map(|n| (bar(id, n, if n == 7_777 { 666 } else { 61_000 }), T0 as u64, 1)).collect();
@@ -377,13 +327,9 @@ async fn a_row_that_is_refused_is_a_dead_letter_and_the_others_land() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_was_changed_keeps_its_rows_waiting() {
-    if !engine_is_here() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let Some((_dir, store)) = engine::start().await else { return };
     store.client().query("ALTER TABLE bars_changes RENAME COLUMN trades TO fills").execute().await.unwrap();
-    let (instruments, id) = instruments();
+    let (instruments, id) = bitcoin();
     let writer = store.writer(Arc::clone(&instruments), quick());
     writer.push(quantum(id, 0, 20)).await.unwrap();
     writer.flush().await.unwrap();
@@ -403,16 +349,13 @@ async fn a_table_that_was_changed_keeps_its_rows_waiting() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_spool_holds_the_pipeline_and_lets_it_go_by_itself() {
-    if !engine_is_here() {
-        return;
-    }
-    let (dir, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = open(dir.path()).await;
+    let Some((_dir, engine)) = engine::start().await else { return };
+    let spool = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(engine.url(), Way::Hang).await;
     let config = config::Store { spool_bytes_max: 2 << 20, ..server(&proxy, spool.path()) };
     proxy.set(Way::Refuse);
     let store = Store::open_even_if_away(&config, "test").await.unwrap();
-    let writer = store.writer(instruments().0, quick());
+    let writer = store.writer(bitcoin().0, quick());
     // Nothing compresses these.
     let mut state = 1_u64;
     let mut frame = |n: u64| {
@@ -455,14 +398,11 @@ async fn a_full_spool_holds_the_pipeline_and_lets_it_go_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clickhouse_that_says_nothing_does_not_hold_the_end_of_a_run() {
-    if !engine_is_here() {
-        return;
-    }
-    let (dir, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = open(dir.path()).await;
+    let Some((_dir, engine)) = engine::start().await else { return };
+    let spool = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(engine.url(), Way::Pass).await;
     let store = Store::open(&server(&proxy, spool.path()), Mode::Write("test")).await.unwrap();
-    let (instruments, id) = instruments();
+    let (instruments, id) = bitcoin();
     let writer = store.writer(instruments, quick());
     proxy.set(Way::Hang);
     writer.push(quantum(id, 0, 20)).await.unwrap();

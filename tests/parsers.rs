@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod recordings;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -11,17 +13,6 @@ use dataflows::fixed::ONE;
 use dataflows::model::{Instruments, Tick, TradeId, Venue};
 use regimeflow::feeds::{Outcome, ParseContext, Parser, parser_for, reason};
 use regimeflow::frames::{BatchLimits, Direction, FrameBatch, FrameLogReader};
-
-fn shared_data() -> Option<PathBuf> {
-    let named = std::env::var_os("REGIMEFLOW_DATA").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let beside_a_worktree = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let found = [path, beside_a_worktree].into_iter().find(|p| p.join("wire").is_dir());
-    if found.is_none() {
-        println!("skipped: no recorded data (set REGIMEFLOW_DATA)");
-    }
-    found
-}
 
 fn context(skew_ms_max: i64) -> ParseContext {
     ParseContext { instruments: Arc::new(Instruments::default()), skew_ms_max }
@@ -165,10 +156,10 @@ fn bybit_messages_become_ticks() {
 /// What the collections of single messages hold, by case: some are of other markets and must say so.
 #[test]
 fn every_collected_message_has_the_expected_outcome() {
-    let Some(data) = shared_data() else { return };
+    let Some(wire) = recordings::find("wire") else { return };
     let mut outcomes = String::new();
     for (file, venue) in [("binance", Venue::BinanceUsdm), ("bybit", Venue::BybitLinear), ("liquidations", Venue::BinanceUsdm)] {
-        let text = std::fs::read_to_string(data.join(format!("wire/messages/{file}.jsonl"))).unwrap();
+        let text = std::fs::read_to_string(wire.join(format!("messages/{file}.jsonl"))).unwrap();
         for line in text.lines() {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             let message = value["msg"].as_str().unwrap();
@@ -193,10 +184,10 @@ fn every_collected_message_has_the_expected_outcome() {
 /// Whole recordings: every line has an outcome, and nothing real is refused.
 #[test]
 fn every_recorded_frame_is_accounted_for() {
-    let Some(data) = shared_data() else { return };
+    let Some(wire) = recordings::find("wire") else { return };
     for (file, lines) in [("binance-usdm-20240808", 168_609), ("binance-usdm-20210722", 1_540), ("bybit-linear-20260809", 3_253)]
     {
-        let path = data.join(format!("wire/{file}.frames.zst"));
+        let path = wire.join(format!("{file}.frames.zst"));
         let mut reader = FrameLogReader::open(&[path], BatchLimits::default()).unwrap();
         let context = context(10_000);
         let mut parsers: BTreeMap<Venue, Box<dyn Parser>> = BTreeMap::new();

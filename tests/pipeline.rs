@@ -1,59 +1,20 @@
 //! The whole program on real recorded input and on the simulated market, as a user runs it.
-//!
-//! Recordings are looked for in `../shared/data` or `REGIMEFLOW_DATA`; where they are absent the tests say so and pass.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod engine;
+mod program;
+mod recordings;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Output;
 
+use program::built::{answer, check_ends, json, ok, regimeflow};
+use program::market::{feeds, without_polls};
+use program::{Program, text};
 use serde_json::Value;
-
-/// One engine at a time: each takes a few hundred megabytes.
-static ENGINE: Mutex<()> = Mutex::new(());
-
-fn regimeflow(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_regimeflow")).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-/// Runs a command that must succeed and gives its stdout.
-fn ok(args: &[&str]) -> String {
-    let output = regimeflow(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "regimeflow {args:?}: {}\n{stderr}", output.status);
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn json(args: &[&str]) -> Value {
-    serde_json::from_str(&ok(args)).unwrap()
-}
-
-fn recording(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let path = std::env::var_os("REGIMEFLOW_DATA").map_or(beside, PathBuf::from).join("wire").join(name);
-    if !path.exists() {
-        eprintln!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-fn engine_is_here() -> bool {
-    match regimeflow::store::install::library() {
-        Ok(_) => true,
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            false
-        }
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// A decimal as an integer with 12 decimals, written without the product's own code.
 fn fixed(decimal: &str) -> i128 {
@@ -101,13 +62,10 @@ fn prints(path: &Path) -> BTreeMap<(String, i64), Vec<Print>> {
 
 /// Replays a recording and compares every minute bar with the recount, to the last bit.
 fn check_bars_equal_a_recount(name: &str) {
-    let Some(path) = recording(name) else { return };
-    if !engine_is_here() {
-        return;
-    }
-    let _engine = ENGINE.lock();
+    let Some(path) = recordings::find(name) else { return };
+    let Some(_engine) = engine::alone() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let summary = json(&["replay", text(&path), "--store", text(dir.path()), "--json"]);
+    let summary = json(&["replay", text(&path), "--store", text(dir.path())]);
     let accounted = ["used", "skipped", "rejected"].iter().map(|fate| summary[*fate].as_u64().unwrap()).sum::<u64>();
     assert_eq!(summary["lines"].as_u64().unwrap(), accounted, "every line is accounted for");
 
@@ -139,23 +97,20 @@ fn check_bars_equal_a_recount(name: &str) {
 
 #[test]
 fn binance_minute_bars_equal_a_recount() {
-    check_bars_equal_a_recount("binance-usdm-20240808.frames.zst");
+    check_bars_equal_a_recount("wire/binance-usdm-20240808.frames.zst");
 }
 
 #[test]
 fn bybit_minute_bars_equal_a_recount() {
-    check_bars_equal_a_recount("bybit-linear-20260809.frames.zst");
+    check_bars_equal_a_recount("wire/bybit-linear-20260809.frames.zst");
 }
 
 #[test]
 fn bybit_funding_open_interest_and_klines_are_what_the_frames_say() {
-    let Some(path) = recording("bybit-linear-20260809.frames.zst") else { return };
-    if !engine_is_here() {
-        return;
-    }
-    let _engine = ENGINE.lock();
+    let Some(path) = recordings::find("wire/bybit-linear-20260809.frames.zst") else { return };
+    let Some(_engine) = engine::alone() else { return };
     let dir = tempfile::tempdir().unwrap();
-    json(&["replay", text(&path), "--store", text(dir.path()), "--json"]);
+    json(&["replay", text(&path), "--store", text(dir.path())]);
     // The last value of each field by (minute, symbol), straight from the ticker frames; deltas leave fields out.
     let (mut rate, mut one_side, mut minutes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut kline_volume = BTreeMap::new();
@@ -186,11 +141,9 @@ fn bybit_funding_open_interest_and_klines_are_what_the_frames_say() {
             kline_volume.insert(key, (kline["timestamp"].as_i64().unwrap(), fixed(kline["volume"].as_str().unwrap())));
         }
     }
-    let store = text(dir.path());
-    let sql = "SELECT symbol, toUnixTimestamp64Milli(ts), rate, interval_hours FROM funding WHERE kind = 'predicted' FORMAT TSV";
-    let funding = ok(&["query", "--store", store, sql]);
-    let sql = "SELECT symbol, toUnixTimestamp64Milli(ts), base FROM open_interest FORMAT TSV";
-    let interest = ok(&["query", "--store", store, sql]);
+    let sql = "SELECT symbol, toUnixTimestamp64Milli(ts), rate, interval_hours FROM funding WHERE kind = 'predicted'";
+    let funding = answer(dir.path(), sql);
+    let interest = answer(dir.path(), "SELECT symbol, toUnixTimestamp64Milli(ts), base FROM open_interest");
     let rows = |tsv: &str| {
         let row = |line: &str| {
             let cells: Vec<&str> = line.split('\t').collect();
@@ -211,41 +164,19 @@ fn bybit_funding_open_interest_and_klines_are_what_the_frames_say() {
     }
 }
 
-/// The hash over all views.
-fn dump(store: &Path) -> String {
-    json(&["dump", "--store", text(store), "--json"])["sha256"].as_str().unwrap().to_owned()
-}
-
-fn simulate(dir: &Path, hours: &str) -> PathBuf {
-    let path = dir.join("market.frames.zst");
-    ok(&["simulate", "--seed", "5", "--symbols", "3", "--hours", hours, "--bursts-per-day", "48", "--out", text(&path)]);
-    path
-}
-
 #[test]
 fn the_dump_is_the_same_for_any_number_of_workers_and_any_quantum() {
-    if !engine_is_here() {
-        return;
-    }
-    let _engine = ENGINE.lock();
+    let Some(_engine) = engine::alone() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let frames = simulate(dir.path(), "4");
+    let program = Program::built();
+    let frames = program.market(dir.path(), "--seed 5 --symbols 3 --hours 4 --bursts-per-day 48").unwrap();
     let run = |workers: &str, quantum: &str| {
         let store = tempfile::tempdir().unwrap();
-        let summary = json(&[
-            "replay",
-            text(&frames),
-            "--store",
-            text(store.path()),
-            "--workers",
-            workers,
-            "--quantum-ms",
-            quantum,
-            "--json",
-        ]);
+        let summary =
+            json(&["replay", text(&frames), "--store", text(store.path()), "--workers", workers, "--quantum-ms", quantum]);
         assert_eq!(summary["rejected"], 0, "{summary}");
         assert!(summary["rows"]["cascades"].as_i64().unwrap() > 0, "the market has cascades: {summary}");
-        dump(store.path())
+        program.hash(store.path()).unwrap()
     };
     let one = run("1", "1000");
     assert_eq!(run("2", "1000"), one, "2 workers");
@@ -255,83 +186,22 @@ fn the_dump_is_the_same_for_any_number_of_workers_and_any_quantum() {
 
 #[test]
 fn a_run_against_the_mock_venue_equals_a_replay() {
-    if !engine_is_here() {
-        return;
-    }
-    let _engine = ENGINE.lock();
+    let Some(_engine) = engine::alone() else { return };
     let dir = tempfile::tempdir().unwrap();
-    // No REST polls: they would be asked for at other times than they were recorded.
-    let market = dir.path().join("market.frames.zst");
-    let args = ["simulate", "--seed", "9", "--symbols", "2", "--hours", "0.7", "--bursts-per-day", "96", "--out", text(&market)];
-    ok(&args);
-    let frames = dir.path().join("sockets.frames.zst");
-    without_rest(&market, &frames);
-    let replayed = dir.path().join("replayed");
-    let by_replay = json(&["replay", text(&frames), "--store", text(&replayed), "--json"]);
+    let program = Program::built();
+    let market = program.market(dir.path(), "--seed 9 --symbols 2 --hours 0.7 --bursts-per-day 96").unwrap();
+    let frames = without_polls(&market);
+    let [replayed, lived, config] = ["replayed", "lived", "run.toml"].map(|name| dir.path().join(name));
+    let by_replay = json(&["replay", text(&frames), "--store", text(&replayed)]);
 
-    let mut mock = Command::new(env!("CARGO_BIN_EXE_regimeflow"))
-        .args([
-            "mock-venue",
-            text(&frames),
-            "--listen",
-            "127.0.0.1:0",
-            "--speed",
-            "max",
-            "--once",
-            "--wait-for-subscriptions",
-            "16",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let address = listening(mock.stderr.take().unwrap());
-    let config = dir.path().join("run.toml");
-    std::fs::write(&config, run_config(&address)).unwrap();
-    let lived = dir.path().join("lived");
-    let args = ["run", "--config", text(&config), "--store", text(&lived), "--until-idle-secs", "3", "--json"];
-    let by_run = json(&args);
-    let _ = mock.kill(); // it has ended by itself if all was sent
-    let _ = mock.wait();
+    let (mut venue, address) = program.venue(&frames, "--once --wait-for-subscriptions 16");
+    std::fs::write(&config, format!("[time]\nskew_ms_max = 0\n{}", feeds(&address, ""))).unwrap();
+    let by_run = json(&["run", "--config", text(&config), "--store", text(&lived), "--until-idle-secs", "3"]);
+    let _ = venue.kill(); // it has ended by itself if all was sent
+    let _ = venue.wait();
     assert_eq!(by_run["prints"], by_replay["prints"], "{by_run}\n{by_replay}");
-    assert_eq!(dump(&lived), dump(&replayed), "{by_run}\n{by_replay}");
-}
-
-fn without_rest(from: &Path, to: &Path) {
-    let log = BufReader::new(zstd::Decoder::new(std::fs::File::open(from).unwrap()).unwrap());
-    let mut out = zstd::Encoder::new(std::fs::File::create(to).unwrap(), 1).unwrap();
-    for line in log.lines().map(Result::unwrap).filter(|line| !line.contains("\thttp\t")) {
-        writeln!(out, "{line}").unwrap();
-    }
-    out.finish().unwrap();
-}
-
-/// The address from `listening on ADDR: …`; the rest of stderr is read away so that the mock never waits for us.
-fn listening(stderr: impl Read + Send + 'static) -> String {
-    let mut lines = BufReader::new(stderr).lines();
-    let address = loop {
-        let line = lines.next().unwrap().unwrap();
-        if let Some(rest) = line.strip_prefix("listening on ") {
-            break rest.split(": ").next().unwrap().to_owned();
-        }
-    };
-    std::thread::spawn(move || lines.count());
-    address
-}
-
-fn run_config(address: &str) -> String {
-    let feed = |venue: &str, streams: &str| {
-        format!(
-            "[feeds.{venue}]\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\nstreams = [{streams}]\n\
-             ws_url = \"ws://{address}\"\nrest_url = \"http://{address}\"\n"
-        )
-    };
-    format!(
-        "[time]\nskew_ms_max = 0\n{}{}",
-        feed("binance_usdm", r#""aggTrades", "@markPrice", "klines", "liquidations""#),
-        feed("bybit_linear", r#""trades", "tickers", "klines", "liquidations""#)
-    )
+    let [lived, replayed] = [lived, replayed].map(|store| program.hash(&store).unwrap());
+    assert_eq!(lived, replayed, "{by_run}\n{by_replay}");
 }
 
 /// Replays a log made of `lines` and gives the summary.
@@ -340,7 +210,7 @@ fn replay_of(lines: &[u8], compress: bool) -> (Output, Value) {
     let path = dir.path().join("log.frames");
     let bytes = if compress { zstd::encode_all(lines, 1).unwrap() } else { lines.to_vec() };
     std::fs::write(&path, bytes).unwrap();
-    let output = regimeflow(&["replay", text(&path), "--store", "none", "--json"]);
+    let output = regimeflow(&["replay", text(&path), "--store", "none", "--json"]).output().unwrap();
     let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     (output, summary)
 }
@@ -396,20 +266,13 @@ fn a_torn_log_is_used_up_to_the_tear() {
     let path = dir.path().join("cut.frames.zst");
     let whole = zstd::encode_all(lines.as_bytes(), 1).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 10]).unwrap();
-    let output = regimeflow(&["replay", text(&path), "--store", "none", "--json"]);
+    let output = regimeflow(&["replay", text(&path), "--store", "none", "--json"]).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("truncated zstd stream"), "{said}");
 }
 
-/// The command fails with this exit code, and its message holds each of `parts`.
 fn check_fails(args: &[&str], code: i32, parts: &[&str]) {
-    let output = regimeflow(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
-    for part in parts {
-        assert!(stderr.contains(part), "{args:?}: {part:?} not in {stderr}");
-    }
-    assert!(!stderr.contains("panicked"), "{stderr}");
+    check_ends(&mut regimeflow(args), code, parts);
 }
 
 #[test]
@@ -428,7 +291,7 @@ fn errors_say_where_and_what_to_do() {
 
 #[test]
 fn evaluate_compares_what_was_told_with_what_was_simulated() {
-    let told = json(&["evaluate", "--seeds", "2", "--first-seed", "3", "--days", "1", "--symbols", "2", "--json"]);
+    let told = json(&["evaluate", "--seeds", "2", "--first-seed", "3", "--days", "1", "--symbols", "2"]);
     let figure = |what: &str| {
         let figures = told["figures"].as_array().unwrap();
         let figure = figures.iter().find(|figure| figure["what"] == what);
@@ -459,12 +322,9 @@ fn evaluate_compares_what_was_told_with_what_was_simulated() {
 
 #[test]
 fn the_demo_finds_what_was_simulated() {
-    if !engine_is_here() {
-        return;
-    }
-    let _engine = ENGINE.lock();
+    let Some(_engine) = engine::alone() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let demo = json(&["demo", "--days", "1", "--seed", "3", "--store", text(dir.path()), "--json"]);
+    let demo = json(&["demo", "--days", "1", "--seed", "3", "--store", text(dir.path())]);
     let found = &demo["found"];
     let number = |value: &Value| value.as_u64().unwrap();
     let cascades = &found["cascades"];

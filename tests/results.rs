@@ -2,21 +2,18 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod program;
 
+use program::built::regimeflow;
+use program::text;
 use serde_json::{Value, json};
 
 /// Runs a command that must succeed: its stdout and stderr.
 fn ok(args: &[&str]) -> (String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_regimeflow")).args(args).stdin(Stdio::null()).output().unwrap();
+    let output = regimeflow(args).output().unwrap();
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "regimeflow {args:?}: {}\n{err}", output.status);
     (out, err)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

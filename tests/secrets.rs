@@ -2,14 +2,17 @@
 //! that the program prints, logs or stores.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod program;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use program::{Program, kill, text};
 use regimeflow::config::Config;
 use regimeflow::store::install;
 
@@ -29,6 +32,8 @@ const SECRETS: [(&str, &str); 13] = [
     ("the store's password", "canary-store-password-Ao8"),
     ("a feed's query", "canary-feed-query-Sw9"),
 ];
+
+const MARKET: &str = "--seed 9 --symbols 2 --hours 1 --bursts-per-day 96";
 
 fn secret(what: &str) -> &'static str {
     SECRETS.iter().find(|(name, _)| *name == what).unwrap().1
@@ -134,9 +139,8 @@ fn config(dir: &Path, origins: &[String], mail: bool) -> String {
 }
 
 fn regimeflow(dir: &Path, origin: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_regimeflow"));
+    let mut command = program::built::regimeflow(args);
     command
-        .args(args)
         .env("TMPDIR", dir)
         .env("REGIMEFLOW_LOG", "trace")
         .env("RUST_BACKTRACE", "full")
@@ -144,14 +148,9 @@ fn regimeflow(dir: &Path, origin: &str, args: &[&str]) -> Command {
         .env("CANARY_URL", format!("{origin}/{}", secret("a url in the environment")))
         .env("WEBHOOKS_ALL", format!("{origin}/{}", secret("WEBHOOKS_ALL")))
         .env("WEBHOOKS_ALLOW_ADDRESSES", "127.0.0.0/8")
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// What a command said, and whether it held a secret.
@@ -161,18 +160,11 @@ fn said(what: &str, output: &Output, found: &mut Vec<String>) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn simulated(dir: &Path) -> PathBuf {
-    let frames = dir.join("market.frames.zst");
-    let args = ["simulate", "--seed", "9", "--symbols", "2", "--hours", "1", "--bursts-per-day", "96", "--out", text(&frames)];
-    assert!(Command::new(env!("CARGO_BIN_EXE_regimeflow")).args(args).output().unwrap().status.success());
-    frames
-}
-
 #[test]
 fn planted_secrets_are_in_nothing_that_the_program_says_or_stores() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let frames = simulated(dir);
+    let frames = Program::built().market(dir, MARKET).unwrap();
     let mut found = Vec::new();
 
     // Receivers that refuse for good: the run comes to its end, and what became of each is in the store.
@@ -232,7 +224,7 @@ fn planted_secrets_are_in_nothing_that_the_program_says_or_stores() {
 fn planted_secrets_are_not_in_the_outbox() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let frames = simulated(dir);
+    let frames = Program::built().market(dir, MARKET).unwrap();
     let (fails, asked) = echo(500);
     let origins = [
         format!("http://{fails}"),
@@ -266,8 +258,7 @@ fn planted_secrets_are_not_in_the_outbox() {
             found.extend(leaks(&name, &std::fs::read(entry.path()).unwrap()));
         }
     }
-    replay.kill().unwrap();
-    replay.wait().unwrap();
+    kill(&mut replay);
     for path in [&out, &err] {
         found.extend(leaks(text(path), &std::fs::read(path).unwrap()));
     }

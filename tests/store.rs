@@ -1,52 +1,26 @@
 //! The store against the real embedded engine: what is written is what is read, whatever is retried, corrected or killed.
-//!
-//! The engine is installed by the same code that `regimeflow demo` uses; where it can't be had, the tests say so and pass.
 
 #![allow(clippy::unwrap_used, missing_docs)]
+
+mod engine;
+mod program;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use dataflows::fixed::{Notional, Price, Quantity, Rate};
 use dataflows::model::*;
+use engine::{bitcoin, check, embedded, open};
 use hmm::{Label, Vote};
+use program::signal;
 use regimeflow::config;
 use regimeflow::model_dir::standing::Standing;
 use regimeflow::store::edge::{AlertRow, DeliveryRow, EdgeRow, FeedGap, ModelRow, RejectedFrame};
-use regimeflow::store::{Mode, Quantum, Store, StoreError, WriterOptions, dump, install, migrate, start_engine_with, views};
+use regimeflow::store::{Mode, Quantum, Store, StoreError, WriterOptions, dump, migrate, views};
 
 /// 2024-08-08 00:00 UTC.
 const T0: i64 = 1_723_075_200_000;
 const ONE: i64 = 1_000_000_000_000;
-
-/// `false`, after saying why, where there is no engine.
-fn engine_is_here() -> bool {
-    start_engine_with(env!("CARGO_BIN_EXE_regimeflow"));
-    match install::library() {
-        Ok(_) => true,
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            false
-        }
-    }
-}
-
-fn config(dir: &Path) -> config::Store {
-    config::Store { location: dir.to_string_lossy().into_owned(), ..config::Store::default() }
-}
-
-async fn open(dir: &Path) -> Store {
-    Store::open(&config(dir), Mode::Write("test")).await.unwrap()
-}
-
-async fn text(store: &Store, sql: &str) -> String {
-    let mut cursor = store.client().query_raw(sql).fetch_bytes("TabSeparated").unwrap();
-    String::from_utf8(cursor.collect().await.unwrap().to_vec()).unwrap()
-}
-
-async fn check(store: &Store, sql: &str, expected: &str) {
-    assert_eq!(text(store, sql).await.trim_end(), expected, "{sql}");
-}
 
 async fn write(store: &Store, instruments: &Arc<Instruments>, quanta: Vec<Quantum>) {
     let writer = store.writer(Arc::clone(instruments), WriterOptions::live());
@@ -562,11 +536,7 @@ fn every_edge_row() -> Vec<EdgeRow> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_row_type_is_read_as_it_was_written() {
-    if !engine_is_here() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let Some((_dir, store)) = engine::start().await else { return };
     assert!(migrate::apply(store.client(), store.database()).await.unwrap().is_empty(), "the second time there is nothing to do");
 
     let instruments = Arc::new(Instruments::default());
@@ -707,13 +677,8 @@ async fn every_row_type_is_read_as_it_was_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correction_is_seen_now_and_not_before() {
-    if !engine_is_here() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
-    let instruments = Arc::new(Instruments::default());
-    let id = instruments.intern(Venue::BinanceUsdm, "BTC-USDT-PERP").unwrap();
+    let Some((_dir, store)) = engine::start().await else { return };
+    let (instruments, id) = bitcoin();
     let (known, fixed, gone) = (T0 + 60_000, T0 + 120_000, T0 + 180_000);
     let change = |close, known_at: i64, diff| (bar(id, T0, close), known_at as u64, diff);
     let first = quantum(known, vec![Changes::Bars(vec![change(1, known, 1), change(9, known, 1), change(9, known, -1)])]);
@@ -757,11 +722,10 @@ async fn hash(quanta: Vec<Quantum>, instruments: &Arc<Instruments>, batch_rows: 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_dump_does_not_depend_on_order_or_batching() {
-    if !engine_is_here() {
+    if !engine::is_here() {
         return;
     }
-    let instruments = Arc::new(Instruments::default());
-    let id = instruments.intern(Venue::BinanceUsdm, "BTC-USDT-PERP").unwrap();
+    let (instruments, id) = bitcoin();
     let mut quanta: Vec<Quantum> = (0..300)
         .map(|m| quantum(T0 + m, vec![Changes::Bars(vec![(bar(id, T0 + m * 60_000, 61_000 + m), (T0 + m) as u64, 1)])]))
         .collect();
@@ -774,38 +738,32 @@ async fn the_dump_does_not_depend_on_order_or_batching() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_a_kill() {
-    if !engine_is_here() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
-    let instruments = Arc::new(Instruments::default());
-    let id = instruments.intern(Venue::BinanceUsdm, "BTC-USDT-PERP").unwrap();
+    let Some((dir, store)) = engine::start().await else { return };
+    let (instruments, id) = bitcoin();
     let rows = (0..5_000).map(|m| (bar(id, T0 + m * 60_000, 61_000), T0 as u64, 1)).collect();
     write(&store, &instruments, vec![quantum(T0, vec![Changes::Bars(rows)])]).await;
-    let pid = store.engine_pid().unwrap();
-    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    assert!(signal(store.engine_pid().unwrap(), "KILL"));
     drop(store); // as if our process had died as well: engine.json stays behind
 
     assert!(dir.path().join("engine.json").exists());
-    let store = Store::open(&config(dir.path()), Mode::Read("query")).await.unwrap();
+    let store = Store::open(&embedded(dir.path()), Mode::Read("query")).await.unwrap();
     check(&store, "SELECT count() FROM bars", "5000").await;
     store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_opener_attaches_or_is_told_who_is_there() {
-    if !engine_is_here() {
+    if !engine::is_here() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let absent = Store::open(&config(&dir.path().join("nothing")), Mode::Read("query")).await.unwrap_err();
+    let absent = Store::open(&embedded(&dir.path().join("nothing")), Mode::Read("query")).await.unwrap_err();
     assert!(matches!(absent, StoreError::Absent(_)), "{absent}");
     let store = open(dir.path()).await;
-    let busy = Store::open(&config(dir.path()), Mode::Write("replay")).await.unwrap_err();
+    let busy = Store::open(&embedded(dir.path()), Mode::Write("replay")).await.unwrap_err();
     assert_eq!(busy.exit_code(), 75);
     assert!(busy.to_string().contains(&format!("by process {} (test)", std::process::id())), "{busy}");
-    let reader = Store::open(&config(dir.path()), Mode::Read("query")).await.unwrap();
+    let reader = Store::open(&embedded(dir.path()), Mode::Read("query")).await.unwrap();
     assert_eq!(reader.engine_pid(), None, "it attached");
     check(&reader, "SELECT count() FROM bars", "0").await;
     reader.close().await.unwrap();
@@ -813,16 +771,12 @@ async fn a_second_opener_attaches_or_is_told_who_is_there() {
     let refused = StoreError::of("a query", &refused);
     assert_eq!((refused.exit_code(), refused.is_retryable()), (65, false), "{refused}");
     store.close().await.unwrap();
-    Store::open(&config(dir.path()), Mode::Write("replay")).await.unwrap().close().await.unwrap();
+    Store::open(&embedded(dir.path()), Mode::Write("replay")).await.unwrap().close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_migration_is_refused() {
-    if !engine_is_here() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let Some((_dir, store)) = engine::start().await else { return };
     let tamper = "ALTER TABLE schema_migrations UPDATE checksum = 'x' WHERE version = 1 SETTINGS mutations_sync = 2";
     store.client().query(tamper).execute().await.unwrap();
     let error = migrate::pending(store.client(), store.database()).await.unwrap_err();
@@ -846,7 +800,7 @@ fn line<A: clap::Args>(words: &[&str]) -> A {
 async fn the_commands_end_with_their_exit_codes() {
     use regimeflow::cli::{dump, migrate, query};
     use std::process::ExitCode;
-    if !engine_is_here() {
+    if !engine::is_here() {
         return;
     }
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -887,7 +841,7 @@ async fn a_server_that_is_not_there_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn bench() {
-    if !engine_is_here() {
+    if !engine::is_here() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -2,49 +2,32 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod engine;
+mod program;
+mod recordings;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dataflows::model::{Changes, Regime};
+use program::built::{check_ends, json, ok, regimeflow};
+use program::text;
 use regimeflow::app::{Extras, Pace, Pipeline};
 use regimeflow::config::{Config, Timeframe, Training};
 use regimeflow::model_dir::promotion::{self, Bounds, PromotionError};
 use regimeflow::model_dir::{self, Listing, Models};
 use regimeflow::simulate::{Batches, START_MS, Settings};
-use regimeflow::store::{Mode, Quantum, Store, install, start_engine_with};
+use regimeflow::store::{Mode, Quantum, Store};
 use regimeflow::training::live::LiveModels;
 use regimeflow::training::refits::Refits;
 use serde_json::Value;
 
-fn regimeflow(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_regimeflow")).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-/// Runs a command that must succeed and gives its stdout.
-fn ok(args: &[&str]) -> String {
-    let output = regimeflow(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "regimeflow {args:?}: {}\n{stderr}", output.status);
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn json(args: &[&str]) -> Value {
-    serde_json::from_str(&ok(&[args, &["--json"]].concat())).unwrap()
-}
-
 /// A command that must fail with this code and say this.
 fn check_refused(args: &[&str], code: i32, said: &str) {
-    let output = regimeflow(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "regimeflow {args:?}: {stderr}");
-    assert!(stderr.contains(said), "regimeflow {args:?} says {stderr}");
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
+    check_ends(&mut regimeflow(args), code, &[said]);
 }
 
 const HOUR_MS: i64 = 3_600_000;
@@ -237,8 +220,8 @@ fn processes_that_write_at_once_lose_nothing() {
     write_bars(&bars, 1_000);
     let args = ["model", "fit", "--bars", text(&bars), "--symbol", "X", "--models", text(&models), "--timeframes", "1h"];
     let fit = |name: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_regimeflow"));
-        command.args(args).args(["--starts", "1", "--threads", "1", "--name", name]).stdout(Stdio::null()).spawn().unwrap()
+        let of = ["--starts", "1", "--threads", "1", "--name", name];
+        regimeflow(&args).args(of).stdout(Stdio::null()).spawn().unwrap()
     };
     let running: Vec<_> = ["a", "b", "a", "a", "b", "c"].into_iter().map(fit).collect();
     for mut process in running {
@@ -277,18 +260,14 @@ fn market() -> Settings {
 }
 
 async fn rows(store: &Store, sql: &str) -> Vec<String> {
-    let mut cursor = store.client().query_raw(sql).fetch_bytes("TabSeparated").unwrap();
-    let text = String::from_utf8(cursor.collect().await.unwrap().to_vec()).unwrap();
-    text.lines().map(str::to_owned).collect()
+    engine::query(store, sql).await.lines().map(str::to_owned).collect()
 }
 
 /// A run that refits each day of market time: its first model speaks from the bar after it was made, the second takes over in mid-stream, a
 /// promotion by hand reaches it, and a replay that reads `models.json` says the same of every bar.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_refits_and_a_replay_says_the_same() {
-    start_engine_with(env!("CARGO_BIN_EXE_regimeflow"));
-    if let Err(error) = install::library() {
-        eprintln!("skipped: {error}");
+    if !engine::is_here() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -417,13 +396,7 @@ async fn said_bars(store: &Store) -> Value {
 /// Recorded hourly bars made to 4h: a refit a quarter keeps what its states mean. (The README has five symbols.)
 #[test]
 fn quarterly_refits_agree_on_recorded_bars() {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let data = std::env::var_os("REGIMEFLOW_DATA").map_or(beside, Into::into);
-    let bars = data.join("bars/1h/binance-usdm/BTCUSDT.csv.gz");
-    if !bars.exists() {
-        eprintln!("skipped: {} is not there", bars.display());
-        return;
-    }
+    let Some(bars) = recordings::find("bars/1h/binance-usdm/BTCUSDT.csv.gz") else { return };
     let walked =
         json(&["model", "fit", "--bars", text(&bars), "--symbol", "BTC-USDT-PERP", "--timeframes", "4h", "--walk-forward"]);
     let refits = walked["refits"].as_array().unwrap();

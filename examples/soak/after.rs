@@ -1,6 +1,6 @@
 //! What lane 2 came to.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -105,37 +105,38 @@ fn memory(warm: &[&Sample]) -> Vec<Finding> {
     ]
 }
 
-/// Gaps by kind; all of them closed, and what was told of them told to its end.
+/// Gaps by kind; all of them closed, each that was to be told told to its end, and no notice given up.
 fn gaps(live: &Live) -> Vec<Finding> {
-    let store = live.store().display().to_string();
-    let query = |sql: &str| live.program.output(&["query", "--store", &store, "--format", "TSV", sql]);
     // One question: each starts an engine.
     let sql = "SELECT concat('gap ', cause, ' ', recovered), toUInt64(count()), toUInt64(countIf(to_ts IS NULL)) FROM feed_gaps GROUP BY cause, recovered \
-               UNION ALL SELECT concat('event ', id, ' ', status), toUInt64(1), toUInt64(status = 'firing') FROM alerts WHERE event_type = 'FEED_GAP' \
-               UNION ALL SELECT concat('dead'), toUInt64(count()), toUInt64(0) FROM deliveries WHERE result = 'dead'";
-    let answer = match query(sql) {
+               UNION ALL SELECT DISTINCT concat('event ', id), toUInt64(1), toUInt64(0) FROM alerts_changes \
+                         WHERE event_type = 'FEED_GAP' AND status = 'firing' \
+               UNION ALL SELECT 'given-up', toUInt64(count()), toUInt64(0) FROM deliveries WHERE result IN ('failed', 'gone')";
+    let answer = match live.program.answer(&live.store(), sql) {
         Ok(answer) => answer,
         Err(error) => return vec![finding("gaps", format!("{error:#}"), Some(false))],
     };
-    let (mut kinds, mut open, mut events) = (Tally::new(), Tally::new(), BTreeMap::new());
+    let (mut kinds, mut open, mut events, mut given_up) = (Tally::new(), Tally::new(), BTreeSet::new(), 0);
     for line in answer.lines() {
         let mut cells = line.split('\t');
         let (Some(what), Some(count), Some(still)) = (cells.next(), cells.next(), cells.next()) else { continue };
         let (count, still): (u64, u64) = (count.parse().unwrap_or(0), still.parse().unwrap_or(0));
-        if let Some(kind) = what.strip_prefix("gap ") {
-            kinds.insert(kind.to_owned(), count);
-            if still > 0 {
-                open.insert(kind.to_owned(), still);
+        match what.split_once(' ') {
+            Some(("gap", kind)) => {
+                kinds.insert(kind.to_owned(), count);
+                if still > 0 {
+                    open.insert(kind.to_owned(), still);
+                }
             }
-        } else if let Some((id, status)) = what.strip_prefix("event ").and_then(|event| event.split_once(' ')) {
-            events.insert(id.to_owned(), status.to_owned());
+            Some(("event", id)) => _ = events.insert(id.to_owned()),
+            _ => given_up = count,
         }
     }
     let told = live.hook.told();
     let has = |id: &str, status: &str| told.iter().any(|(of, is, _)| of == id && is == status);
     let unended =
         told.iter().filter(|(id, status, kind)| kind == "FEED_GAP" && status == "firing" && !has(id, "resolved")).count();
-    let untold = events.keys().filter(|id| !has(id, "firing") && !has(id, "resolved")).count();
+    let untold = events.iter().filter(|id| !has(id, "firing") && !has(id, "resolved")).count();
     let lags = told.iter().filter(|(_, status, kind)| kind == "PIPELINE_LAG" && status == "firing").count();
     let lags_open =
         told.iter().filter(|(id, status, kind)| kind == "PIPELINE_LAG" && status == "firing" && !has(id, "resolved")).count();
@@ -151,6 +152,7 @@ fn gaps(live: &Live) -> Vec<Finding> {
             format!("{} events; {untold} never told, {unended} told without an end", events.len()),
             Some(untold == 0 && unended == 0),
         ),
+        finding("notices given up", given_up.to_string(), Some(given_up == 0)),
         finding("lags told", format!("{lags}, {lags_open} without an end"), Some(lags_open == 0)),
         finding("told", listed(&by_type), None),
     ]

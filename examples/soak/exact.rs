@@ -8,89 +8,42 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use regimeflow::crash;
 
 use crate::Lane;
 use crate::chance::Chance;
-use crate::hook::{Hook, Told};
-use crate::program::{Program, Running, engine_of, signal, tail};
+use crate::program::{Program, signal};
+use crate::replay::Replay;
+use crate::running::{Running, engine_of, tail};
 use crate::verdict::{Finding, listed};
 
-/// Points at which a replay may be told to crash, and how often they are passed before, at most.
-const POINTS: [(&str, u64); 14] = [
-    ("journal: before append", 400),
-    ("journal: appended", 400),
-    ("journal: durable", 400),
-    ("keeper: before telling", 400),
-    ("keeper: told", 400),
-    ("keeper: handed to the store", 400),
-    ("store: before an insert", 20),
-    ("store: after an insert", 20),
-    ("snapshot: begin", 3),
-    ("snapshot: first parts", 3),
-    ("snapshot: before commit", 3),
-    ("snapshot: committed", 3),
-    ("restore: snapshot read", 1),
-    ("restore: a record read", 50),
-];
 const HOURS: f64 = 6.0;
 
-/// A replay's places.
-struct Case {
-    dir: PathBuf,
-    frames: PathBuf,
-    hook: Hook,
-    speed: String,
+/// At which passing of a crash point the replay ends there, at the latest.
+fn times_max(point: &str) -> u64 {
+    match point {
+        "journal: opened" | "restore: snapshot read" | "restore: done" => 1,
+        "restore: a record read" => 50,
+        _ if point.starts_with("snapshot") => 3,
+        _ if point.starts_with("store") => 20,
+        _ => 400,
+    }
+}
+
+type Case = Replay<PathBuf>;
+
+fn case(dir: PathBuf, frames: &Path, speed: &str) -> anyhow::Result<Case> {
+    std::fs::create_dir_all(&dir)?;
+    Ok(Replay::new(dir, frames, speed, "snapshot_every_s = 5\nfsync_ms = 50")?)
 }
 
 impl Case {
-    fn new(dir: &Path, frames: &Path, speed: &str) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(dir)?;
-        let hook = Hook::start()?;
-        let config = format!(
-            "[journal]\nsnapshot_every_s = 5\nfsync_ms = 50\n[alerts]\nallow_addresses = ['127.0.0.1/32']\n\
-             [[webhooks]]\nname = 'desk'\nurl = 'http://{}/'\n",
-            hook.address
-        );
-        std::fs::write(dir.join("config.toml"), config)?;
-        Ok(Self { dir: dir.to_owned(), frames: frames.to_owned(), hook, speed: speed.to_owned() })
-    }
-
-    fn store(&self) -> PathBuf {
-        self.dir.join("store")
-    }
-
     fn log(&self) -> PathBuf {
-        self.dir.join("stderr")
+        self.path("stderr")
     }
 
-    fn start(&self, program: &Program, workers: usize, crash: Option<&str>) -> anyhow::Result<Running> {
-        let [config, store, journal] = ["config.toml", "store", "journal"].map(|name| self.dir.join(name).display().to_string());
-        let (frames, workers) = (self.frames.display().to_string(), workers.to_string());
-        let args = [
-            "replay",
-            &frames,
-            "--json",
-            "--workers",
-            &workers,
-            "--speed",
-            &self.speed,
-            "--config",
-            &config,
-            "--store",
-            &store,
-            "--journal",
-            &journal,
-        ];
-        let env: &[_] = &crash.map(|point| ("REGIMEFLOW_CRASH", point)).into_iter().collect::<Vec<_>>();
-        program.start(&args, &self.log(), env)
-    }
-
-    fn outcome(&self, program: &Program) -> anyhow::Result<(String, Told)> {
-        let dump: Value =
-            serde_json::from_str(&program.output(&["dump", "--store", &self.store().display().to_string(), "--json"])?)?;
-        let hash = dump["sha256"].as_str().or(dump["all"].as_str()).map_or_else(|| dump.to_string(), str::to_owned);
-        Ok((hash, self.hook.told()))
+    fn start(&self, program: &Program, workers: usize, crash_at: Option<&str>) -> anyhow::Result<Running> {
+        Running::start(&mut self.command(program, workers, crash_at), &self.log())
     }
 }
 
@@ -124,30 +77,17 @@ pub fn run(program: &Program, dir: &Path, seed: u64, length: Duration, lane: &La
 
 fn play(program: &Program, dir: &Path, chance: &mut Chance, round: Duration, number: u64, lane: &Lane) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir)?;
-    let frames = dir.join("market.frames.zst");
-    let (seed, hours, out) = (chance.below(1 << 32).to_string(), HOURS.to_string(), frames.display().to_string());
+    let seed = chance.below(1 << 32);
     lane.say(format!("round {number}: undisturbed, market {seed}"));
-    program.output(&[
-        "simulate",
-        "--seed",
-        &seed,
-        "--symbols",
-        "3",
-        "--hours",
-        &hours,
-        "--bursts-per-day",
-        "40",
-        "--out",
-        &out,
-    ])?;
-    let whole = Case::new(&dir.join("whole"), &frames, "max")?;
+    let frames = program.market(dir, &format!("--seed {seed} --symbols 3 --hours {HOURS} --bursts-per-day 40"))?;
+    let whole = case(dir.join("whole"), &frames, "max")?;
     let status =
         whole.start(program, 1, None)?.wait(Duration::from_secs(600)).context("the undisturbed replay takes more than 10 min")?;
     ensure!(status.success(), "the undisturbed replay: {status}\n    {}", tail(&whole.log()));
     let expected = whole.outcome(program)?;
     ensure!(!expected.1.is_empty(), "market {seed} tells nothing");
 
-    let hurt = Case::new(&dir.join("hurt"), &frames, &format!("{:.0}", HOURS * 3_600.0 / round.as_secs_f64()))?;
+    let hurt = case(dir.join("hurt"), &frames, &format!("{:.0}", HOURS * 3_600.0 / round.as_secs_f64()))?;
     disturb(program, &hurt, chance, round, number, lane)?;
     let (hash, told) = hurt.outcome(program)?;
     ensure!(hash == expected.0, "market {seed}: dump {hash}, undisturbed {}", expected.0);
@@ -162,8 +102,8 @@ fn disturb(program: &Program, case: &Case, chance: &mut Chance, round: Duration,
     let (begun, mut starts, mut strange) = (Instant::now(), 0u64, 0);
     loop {
         let workers = chance.one(&[1, 2, 4]);
-        let crash = (chance.below(3) == 0).then(|| chance.one(&POINTS));
-        let crash = crash.map(|(point, times)| format!("{point}#{}", 1 + chance.below(times)));
+        let crash = (chance.below(3) == 0).then(|| chance.one(&crash::POINTS));
+        let crash = crash.map(|point| format!("{point}#{}", 1 + chance.below(times_max(point))));
         let mut child = case.start(program, workers, crash.as_deref())?;
         starts += 1;
         lane.say(format!(
@@ -195,7 +135,7 @@ fn live(child: &mut Running, case: &Case, chance: &mut Chance, mean: f64, lane: 
         if let Some(status) = child.wait(chance.secs(mean * 0.3, mean * 1.7)) {
             return status;
         }
-        let engine = engine_of(&case.store());
+        let engine = engine_of(&case.path("store"));
         match (chance.below(10), engine) {
             (0..=1, Some(engine)) => {
                 lane.fault("engine killed");

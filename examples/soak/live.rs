@@ -12,7 +12,9 @@ use crate::Lane;
 use crate::after;
 use crate::chance::Chance;
 use crate::hook::Hook;
-use crate::program::{Program, Running, engine_of, signal, tail};
+use crate::program::market::feeds;
+use crate::program::{Program, signal, text};
+use crate::running::{Running, engine_of, tail};
 use crate::venue::{FELT_MAX, Venue, now_ns, random_fault};
 use crate::verdict::Finding;
 use crate::watch::Watch;
@@ -52,22 +54,8 @@ impl Live {
     pub fn new(program: &Program, dir: &Path, seed: u64, hours: f64) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (hook, venue) = (Hook::start()?, Venue::new(program, dir, seed, hours)?);
-        let mut config = format!(
-            "[time]\nskew_ms_max = 0\n[journal]\nsnapshot_every_s = 20\n[alerts]\nallow_addresses = ['127.0.0.1/32']\n\
-             [[webhooks]]\nname = 'desk'\nurl = 'http://{}/'\n",
-            hook.address
-        );
-        let feeds = [
-            ("binance_usdm", "['aggTrades', 'klines', '@markPrice', 'liquidations']"),
-            ("bybit_linear", "['trades', 'klines', 'tickers', 'liquidations']"),
-        ];
-        for (name, streams) in feeds {
-            config += &format!(
-                "[feeds.{name}]\nsymbols = ['BTCUSDT', 'ETHUSDT']\nstreams = {streams}\nws_url = 'ws://127.0.0.1:{0}'\n\
-                 rest_url = 'http://127.0.0.1:{0}'\nbackoff_ms_max = 2000\n",
-                venue.port
-            );
-        }
+        let feeds = feeds(&format!("127.0.0.1:{}", venue.port), "backoff_ms_max = 2000\n");
+        let config = format!("[time]\nskew_ms_max = 0\n[journal]\nsnapshot_every_s = 20\n{}{feeds}", hook.config());
         std::fs::write(dir.join("config.toml"), config)?;
         let watch = Watch::new(&dir.join("store/journal"), &dir.join("stderr"));
         Ok(Self {
@@ -92,9 +80,10 @@ impl Live {
     }
 
     pub fn start_run(&mut self, workers: usize) -> anyhow::Result<()> {
-        let [config, store] = ["config.toml", "store"].map(|name| self.dir.join(name).display().to_string());
-        let args = ["run", "--config", &config, "--store", &store, "--workers", &workers.to_string(), "--json"];
-        self.run = Some(self.program.start(&args, &self.dir.join("stderr"), &[])?);
+        let [config, store] = ["config.toml", "store"].map(|name| self.dir.join(name));
+        let workers = workers.to_string();
+        let args = ["run", "--config", text(&config), "--store", text(&store), "--workers", &workers, "--json"];
+        self.run = Some(Running::start(&mut self.program.command(&args), &self.dir.join("stderr"))?);
         self.started = Some(Instant::now());
         Ok(())
     }
@@ -144,7 +133,7 @@ impl Live {
 
     fn undone(&mut self, undo: Undo) -> anyhow::Result<()> {
         match undo {
-            Undo::Continue(pid) => signal(pid, "CONT"),
+            Undo::Continue(pid) => _ = signal(pid, "CONT"), // it may be gone
             Undo::Venue => self.venue.play(now_ns(), 1.0, &[])?,
         }
         self.felt_for(REST);

@@ -2,7 +2,7 @@
 //!
 //! Two lanes beside each other: [`exact`] says whether a replay that is hurt ends with the answers of one that isn't; [`live`] whether a live run keeps its
 //! lag, its memory and its word. `--mode burst` is a third one, four minutes of its own ([`burst`]). The program under test is the built binary,
-//! as processes; a seed gives the same markets and the same choice of faults, not the same instants.
+//! as processes ([`program`], as in the tests); a seed gives the same markets and the same choice of faults, not the same instants.
 //!
 //! Limits: Linux (it reads `/proc`); one machine, one disk; it can't pull the plug.
 
@@ -15,7 +15,11 @@ mod exact;
 #[path = "../../tests/hook/mod.rs"]
 mod hook;
 mod live;
+#[path = "../../tests/program/mod.rs"]
 mod program;
+#[path = "../../tests/replay/mod.rs"]
+mod replay;
+mod running;
 mod venue;
 mod verdict;
 mod watch;

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 
 use crate::chance::Chance;
-use crate::program::{Program, Running};
+use crate::program::{Program, text};
+use crate::running::Running;
 
 /// See the module.
 pub struct Venue {
@@ -29,28 +30,12 @@ pub fn now_ns() -> i64 {
 impl Venue {
     /// Simulates a market from this minute on.
     pub fn new(program: &Program, dir: &Path, seed: u64, hours: f64) -> anyhow::Result<Self> {
-        let out = dir.join("market.frames.zst");
         let start =
             chrono::DateTime::from_timestamp(now_ns() / 60_000_000_000 * 60, 0).context("the clock is beyond all calendars")?;
-        let (seed, hours, start, path) =
-            (seed.to_string(), format!("{hours:.2}"), start.format("%FT%TZ").to_string(), out.display().to_string());
-        program.output(&[
-            "simulate",
-            "--seed",
-            &seed,
-            "--symbols",
-            "2",
-            "--hours",
-            &hours,
-            "--start",
-            &start,
-            "--trades-per-second",
-            "5",
-            "--bursts-per-day",
-            "96",
-            "--out",
-            &path,
-        ])?;
+        let start = start.format("%FT%TZ");
+        let settings =
+            format!("--seed {seed} --symbols 2 --hours {hours:.2} --start {start} --trades-per-second 5 --bursts-per-day 96");
+        let out = program.market(dir, &settings)?;
         let log = BufReader::new(zstd::Decoder::new(std::fs::File::open(&out)?)?);
         let line = |line: std::io::Result<String>| -> anyhow::Result<(i64, String)> {
             let line = line?;
@@ -72,10 +57,13 @@ impl Venue {
             writeln!(out, "{line}")?;
         }
         out.finish()?;
-        let (log, listen, speed) = (path.display().to_string(), format!("127.0.0.1:{}", self.port), speed.to_string());
-        let mut args = vec!["mock-venue", &log, "--listen", &listen, "--speed", &speed, "--patience-secs", "3"];
-        faults.iter().for_each(|fault| args.extend(["--fault", fault.as_str()]));
-        self.running = Some(self.program.start(&args, &self.dir.join("venue.stderr"), &[])?);
+        let (listen, speed) = (format!("127.0.0.1:{}", self.port), speed.to_string());
+        let mut command = self.program.command(&["mock-venue", text(&path), "--listen", &listen, "--speed", &speed]);
+        command.args(["--patience-secs", "3"]);
+        for fault in faults {
+            command.args(["--fault", fault.as_str()]);
+        }
+        self.running = Some(Running::start(&mut command, &self.dir.join("venue.stderr"))?);
         Ok(())
     }
 

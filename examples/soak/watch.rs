@@ -74,15 +74,17 @@ impl Watch {
         self.samples.last()
     }
 
-    /// Counts new ERROR lines.
+    /// Counts new ERROR lines. One that has no end yet is being written: it is read the next time.
     pub fn read_log(&mut self, explained: bool) {
         let Ok(mut file) = File::open(&self.log) else { return };
         if file.seek(SeekFrom::Start(self.read_to)).is_err() {
             return;
         }
-        for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
-            self.read_to += line.len() as u64 + 1;
-            let line = String::from_utf8_lossy(&line).into_owned();
+        let (mut log, mut bytes) = (BufReader::new(file), Vec::new());
+        while log.read_until(b'\n', &mut bytes).is_ok() && bytes.ends_with(b"\n") {
+            self.read_to += bytes.len() as u64;
+            let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            bytes.clear();
             let is_panic = line.contains("panicked at");
             let Some((_, said)) = line.split_once(" ERROR ").or(is_panic.then_some(("", line.as_str()))) else { continue };
             // A sentence that is constant, then fields that aren't.

@@ -177,6 +177,22 @@ fn forgetting() {
     }
 }
 
+/// Records known at the time given or later stay, whatever the snapshots; a segment that can't be read holds nothing up.
+#[test]
+fn forgetting_by_knowledge_time() {
+    for (known_from, damaged, oldest_segment) in
+        [(4, None, 3), (5, None, 5), (9, None, 9), (9, Some(7), 9), (8, Some(7), 5), (8, None, 7)]
+    {
+        let disk = with_snapshots(10, &[8, 10]);
+        let journal = open(&disk).unwrap();
+        damaged.into_iter().for_each(|first| disk.put(&segment(first), b"damaged"));
+        journal.snapshots().retain(2, known_from).unwrap();
+        let names = disk.list(&dir()).unwrap();
+        let oldest = names.iter().filter(|name| name.ends_with(".log")).min().unwrap();
+        assert_eq!(dir().join(oldest), segment(oldest_segment), "{known_from} {damaged:?}");
+    }
+}
+
 /// One whose file was cut doesn't count, so one more is kept.
 #[test]
 fn a_cut_snapshot_is_not_what_is_kept() {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{FEED_OUTPUTS_MAX, configured_feeds, log, stop_on};
 use super::{EX_UNAVAILABLE, print, print_json, read_config, report};
-use crate::feeds::live::{FeedOutput, run_feed};
+use crate::feeds::live::{Earlier, FeedOutput, run_feed};
 use crate::frames::{FrameLogError, Recorder};
 
 /// A crash costs at most the frames of so long.
@@ -62,7 +62,7 @@ pub async fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();
     for (venue, feed) in feeds {
-        running.spawn(run_feed(venue, feed, None, outputs.clone(), shutdown.clone()));
+        running.spawn(run_feed(venue, feed, Earlier::default(), outputs.clone(), shutdown.clone()));
     }
     drop(outputs);
     let stop = tokio::spawn(stop_on(args.for_secs, shutdown.clone()));

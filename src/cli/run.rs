@@ -19,9 +19,10 @@ use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::config::{Config, Feed};
-use crate::feeds::live::{FeedOutput, run_feed};
+use crate::feeds::live::{Earlier, FeedOutput, run_feed};
 use crate::model_dir::{self, Listing};
 use crate::notify::{self, Reload};
+use crate::recovery::Restored;
 use crate::status::Teller;
 use crate::store::Store;
 use crate::store::edge::EdgeRow;
@@ -99,8 +100,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let extras = Extras { alerts: true, watch: None, models, journal, joined };
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
     let restored = tokio::task::block_in_place(|| report::restoring(&mut pipeline))?;
-    // What came since was not heard, and is asked for like any gap.
-    let since_ms = restored.known_at.and_then(|known_at| restored.ongoing.missing_since(known_at));
     let bounds = config.training.promote.then(|| config.training.bounds());
     let of_dir = own_models.map(Path::to_owned).zip(listing);
     let models = of_dir.map(|(dir, listing)| LiveModels::new(dir, listing, refits, bounds, pipeline.edge()));
@@ -108,7 +107,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();
     for (venue, feed) in feeds {
-        running.spawn(run_feed(venue, feed, since_ms, outputs.clone(), shutdown.clone()));
+        running.spawn(run_feed(venue, feed, earlier(&restored, venue), outputs.clone(), shutdown.clone()));
     }
     if running.is_empty() {
         // Of several processes one that has no symbol works for the others until it is told to stop.
@@ -203,6 +202,14 @@ fn share(feeds: Vec<(Venue, Feed)>, cluster: &Cluster) -> Vec<(Venue, Feed)> {
         (!symbols.is_empty()).then_some((venue, Feed { symbols, ..feed }))
     };
     feeds.into_iter().filter_map(share).collect()
+}
+
+/// What the run before has left to a venue's feed.
+fn earlier(restored: &Restored, venue: Venue) -> Earlier {
+    let Some(known_at) = restored.known_at else { return Earlier::default() };
+    let mut unhealed = restored.ongoing.unhealed(known_at, clock::now_ms());
+    unhealed.retain(|gap| gap.venue == venue.to_string());
+    Earlier { since_ms: i64::try_from(known_at).ok(), unhealed }
 }
 
 fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
 use super::Cluster;
 use super::link::Link;
-use super::lost::{Lost, PeerLost};
+use super::lost::{CLOSE_AFTER, Lost, PeerLost};
 
 /// The others may take so long to come up.
 const JOIN_MAX: Duration = Duration::from_secs(300);
@@ -131,6 +131,7 @@ impl Joined {
         loop {
             for (peer, link) in self.links.iter().enumerate() {
                 if let Some(why) = link.as_ref().and_then(Link::gone) {
+                    tokio::time::sleep(CLOSE_AFTER).await; // the others are to see for themselves who is lost
                     return self.lost.named(peer, &why);
                 }
             }

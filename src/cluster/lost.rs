@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cli::EX_UNAVAILABLE;
 
 /// Sockets to the others are closed after this time, and not at once: they are to see for themselves who is lost.
-const CLOSE_AFTER: Duration = Duration::from_millis(500);
+pub(super) const CLOSE_AFTER: Duration = Duration::from_millis(500);
 /// What has not ended by itself after this time is ended.
 const END_AFTER: Duration = Duration::from_secs(8);
 

@@ -4,7 +4,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `about` | [`About`]: the quantum, who is heard, which gaps are open, the names of instruments (JSON, so that every version can read it) |
+//! | `about` | [`About`]: the quantum, who is heard, which gaps are open or unfilled, the names of instruments (JSON, so that every version can read it) |
 //! | `alerts` | the view `alerts` (JSON) |
 //! | `states` | the operators' states (see `dataflows::keeping`), each as name, worker, length, bytes; zstd |
 //!

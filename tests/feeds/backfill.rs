@@ -5,8 +5,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use dataflows::model::Venue;
-use regimeflow::feeds::live::{FeedOutput, State, Tempo, run_feed_at};
+use regimeflow::feeds::live::{Earlier, FeedOutput, State, Tempo, run_feed_at};
 use regimeflow::mock_venue::{MockConfig, Speed, start};
+use regimeflow::store::edge::{FeedGap, Recovered};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -326,4 +327,59 @@ async fn what_was_missed_between_two_runs_is_a_gap_too() {
     let open: Vec<_> =
         heard.gaps.iter().filter(|gap| gap.stream == "open_interest").map(|gap| (&*gap.symbol, gap.to_ts)).collect();
     assert_eq!(open, [("BTCUSDT", None), ("ETHUSDT", None)], "no poll was answered yet, and both say so");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_run_left_is_filled_under_its_own_key() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(binance(12).as_bytes()).unwrap();
+    let mut config = MockConfig::new(file.path().to_owned());
+    (config.speed, config.once, config.settle) = (Speed::Times(120.0), false, Duration::from_millis(100));
+    let mock = start(config).await.unwrap();
+    let mut feed = case(Venue::BinanceUsdm, String::new()).feed;
+    (feed.ws_url, feed.rest_url) = (Some(format!("ws://{}", mock.addr)), Some(format!("http://{}", mock.addr)));
+    let run = |earlier: Earlier| {
+        let (out, said) = mpsc::channel(64);
+        let shutdown = CancellationToken::new();
+        let running = run_feed_at(Tempo::default(), Venue::BinanceUsdm, feed.clone(), earlier, out, shutdown.clone());
+        (tokio::spawn(running), said, shutdown)
+    };
+    // Five minutes of market; then playback waits for who comes back.
+    let (first, mut said, shutdown) = run(Earlier::default());
+    let mut heard = Heard::default();
+    while let Some(output) = said.recv().await {
+        heard.add(output);
+        if ids(&heard, "BTCUSDT").len() > 300 {
+            shutdown.cancel();
+        }
+    }
+    first.await.unwrap().unwrap();
+    let now_ms = regimeflow::clock::now_ms();
+    let old = |symbol: &str| FeedGap {
+        venue: "binance-usdm".into(),
+        stream: "aggTrades".into(),
+        symbol: symbol.into(),
+        from_ts: now_ms - 90_000,
+        to_ts: Some(now_ms - 60_000),
+        recovered: Recovered::None,
+        cause: "disconnect".into(),
+        known_at: now_ms as u64,
+    };
+    let (second, mut said, shutdown) = run(Earlier { since_ms: Some(now_ms), unhealed: vec![old("SOLUSDT"), old("BTCUSDT")] });
+    let (mut heard, mut told) = (Heard::default(), Vec::new());
+    while let Ok(Some(output)) = tokio::time::timeout(Duration::from_secs(20), said.recv()).await {
+        heard.add(output);
+        told = heard.gaps.iter().filter(|gap| gap.from_ts == now_ms - 90_000).cloned().collect();
+        if !told.is_empty() && is_told_thrice(&heard, &["aggTrades restart"]) {
+            shutdown.cancel();
+        }
+    }
+    second.await.unwrap().unwrap();
+    mock.stop().await;
+    assert_eq!(told.len(), 1, "what isn't listened to isn't asked for: {told:?}");
+    assert_eq!(told[0], FeedGap { recovered: Recovered::Full, known_at: told[0].known_at, ..old("BTCUSDT") });
+    let prints = heard.http.iter().filter(|text| text.contains("aggTrades?symbol=BTCUSDT"));
+    assert!(prints.map(|text| text.matches(r#""a":"#).count()).max() >= Some(30), "{:?}", heard.http);
+    assert!(heard.gaps.iter().filter(|gap| gap.cause == "restart").all(|gap| gap.from_ts == now_ms), "heard until then");
 }

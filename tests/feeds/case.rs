@@ -246,10 +246,6 @@ impl Heard {
 
 /// A real recording, or `None` where there is none.
 pub fn recorded(name: &str) -> Option<String> {
-    let root = std::env::var("REGIMEFLOW_DATA").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into());
-    let Ok(file) = std::fs::File::open(format!("{root}/wire/{name}")) else {
-        println!("skipped: there is no {root}/wire/{name}");
-        return None;
-    };
+    let file = std::fs::File::open(crate::recordings::find(name)?).unwrap();
     Some(String::from_utf8(zstd::decode_all(file).unwrap()).unwrap())
 }

@@ -5,6 +5,8 @@
 
 mod backfill;
 mod case;
+#[path = "../recordings/mod.rs"]
+mod recordings;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -363,7 +365,7 @@ async fn a_burst_of_shuffled_frames_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_recording_of_binance_arrives_whole() {
-    let Some(log) = recorded("binance-usdm-20240808.frames.zst") else { return };
+    let Some(log) = recorded("wire/binance-usdm-20240808.frames.zst") else { return };
     let heard = Case::new(Venue::BinanceUsdm, log.clone())
         .feed(|feed| {
             feed.symbols = ["BTCUSDT", "ETHUSDT"].map(str::to_owned).to_vec();
@@ -379,7 +381,7 @@ async fn a_real_recording_of_binance_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_recording_of_bybit_arrives_whole() {
-    let Some(log) = recorded("bybit-linear-20260809.frames.zst") else { return };
+    let Some(log) = recorded("wire/bybit-linear-20260809.frames.zst") else { return };
     let heard = Case::new(Venue::BybitLinear, log.clone())
         .feed(|feed| {
             feed.symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT"].map(str::to_owned).to_vec();

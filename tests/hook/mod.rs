@@ -14,7 +14,7 @@ pub type Told = BTreeSet<(String, String, String)>;
 
 /// See the module. Ends with the program.
 pub struct Hook {
-    pub address: String,
+    address: String,
     told: Arc<Mutex<Told>>,
 }
 
@@ -31,6 +31,12 @@ impl Hook {
             }
         });
         Ok(Self { address, told })
+    }
+
+    /// The configuration that has everything told here. More keys of `alerts` may follow it.
+    pub fn config(&self) -> String {
+        let url = format!("http://{}/", self.address);
+        format!("[[webhooks]]\nname = 'desk'\nurl = '{url}'\n[alerts]\nallow_addresses = ['127.0.0.1/32']\n")
     }
 
     pub fn told(&self) -> Told {

@@ -19,19 +19,23 @@ const MONDAY: i64 = 1_760_313_600_000;
 fn check(view: &str, market: &str, expected: &str) {
     let (history, instruments) = history(market);
     let rows = rows(view, &history, &instruments);
-    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    assert_eq!(rows, expected, "\n{view} is\n{}\n", rows.join("\n"));
+    assert_eq!(rows, lines(expected), "\n{view} is\n{}\n", rows.join("\n"));
 }
 
 pub fn history(market: &str) -> (History, Arc<Instruments>) {
     let instruments = Arc::new(Instruments::default());
-    let lines = market.lines().map(str::trim).filter(|line| !line.is_empty());
-    let arrivals: Vec<Arrival> = lines.enumerate().map(|(i, line)| parse(&instruments, i as u64, line)).collect();
+    let arrivals: Vec<Arrival> =
+        lines(market).into_iter().enumerate().map(|(i, line)| parse(&instruments, i as u64, line)).collect();
     let plan = Plan::default();
     let (history, _) = run(&Config::default(), &instruments, feed(&instruments, &arrivals, plan), plan);
     let ticks = arrivals.into_iter().map(|(_, tick)| tick);
     Events::new(&instruments, &Config::default(), ticks).check(&history);
     (history, instruments)
+}
+
+/// Those that hold something, trimmed.
+pub fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
 }
 
 fn time(text: &str) -> i64 {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::examples::{clock, history};
+use crate::examples::{clock, history, lines};
 use crate::oracle::{self, Events};
 use crate::properties::cases;
 use crate::run::{Arrival, Plan, current, feed, run};
@@ -31,8 +31,7 @@ fn check(market: &str, timeframe: &str, expected: &str) {
     assert!(instruments.get(btc).is_some());
     let rows = current(&history.features).into_iter().filter(|row| row.instrument == btc && row.timeframe.as_str() == timeframe);
     let rows: Vec<String> = rows.map(|row| text(&row)).collect();
-    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    assert_eq!(rows, expected, "\n{}\n", rows.join("\n"));
+    assert_eq!(rows, lines(expected), "\n{}\n", rows.join("\n"));
 }
 
 const MARKET: &str = "00:00:20 BTC buy 100 10

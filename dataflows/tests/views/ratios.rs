@@ -6,7 +6,7 @@ use dataflows::model::*;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use crate::examples::{clock, history};
+use crate::examples::{clock, history, lines};
 use crate::run::{Plan, current, feed, run};
 use crate::streams::{Market, Pace, config, raw_events};
 
@@ -26,8 +26,7 @@ fn check(market: &str, window: &str, expected: &str) {
         )
     });
     let rows: Vec<String> = rows.collect();
-    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    assert_eq!(rows, expected, "\n{}\n", rows.join("\n"));
+    assert_eq!(rows, lines(expected), "\n{}\n", rows.join("\n"));
 }
 
 /// 1,000 at 100 are open from 00:00 on, 500 longs are liquidated in 00:01 and 100 shorts in the second that ends it.

@@ -34,6 +34,13 @@ pub struct Raw {
     repeat: Option<u32>,
 }
 
+impl Raw {
+    /// How an event is told that was made elsewhere.
+    fn delayed(delays: [u32; 2]) -> Self {
+        Self { gap_ms: 0, who: 0, what: What::Mark, price: 0, size: 0, flags: 0, delays, repeat: None }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum What {
     Trade,
@@ -400,16 +407,7 @@ impl Days {
     }
 
     fn market_of(&self, is_busy: bool) -> Market {
-        let raw = |delay| Raw {
-            gap_ms: 0,
-            who: 0,
-            what: What::Mark,
-            price: 0,
-            size: 0,
-            flags: 0,
-            delays: [delay, delay / 2],
-            repeat: None,
-        };
+        let raw = |delay| Raw::delayed([delay, delay / 2]);
         let mut market = Market::new(&[]);
         let ids = [0, 1].map(|i| InstrumentId::of(NAMES[i].0, NAMES[i].1));
         let is_out = |minute: u16| self.outages.iter().any(|&(from, length)| (from..from + u16::from(length)).contains(&minute));
@@ -487,16 +485,7 @@ pub fn burdened() -> impl Strategy<Value = Burdened> {
 
 impl Burdened {
     pub fn market(&self) -> Market {
-        let raw = |delay| Raw {
-            gap_ms: 0,
-            who: 0,
-            what: What::Mark,
-            price: 0,
-            size: 0,
-            flags: 0,
-            delays: [delay, delay / 3],
-            repeat: None,
-        };
+        let raw = |delay| Raw::delayed([delay, delay / 3]);
         let mut market = Market::new(&[]);
         let id = InstrumentId::of(NAMES[0].0, NAMES[0].1);
         let minutes = i64::from(self.hours) * 60;

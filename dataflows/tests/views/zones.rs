@@ -4,7 +4,7 @@ use dataflows::model::*;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use crate::examples::{clock, history};
+use crate::examples::{clock, history, lines};
 use crate::run::{Plan, current, feed, run};
 use crate::streams::{Market, Pace, config, raw_events};
 
@@ -47,8 +47,7 @@ fn check_touches(market: &str, expected: &str) {
 }
 
 fn check(rows: Vec<String>, expected: &str) {
-    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    assert_eq!(rows, expected, "\n{}\n", rows.join("\n"));
+    assert_eq!(rows, lines(expected), "\n{}\n", rows.join("\n"));
 }
 
 #[test]

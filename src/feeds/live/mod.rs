@@ -3,7 +3,7 @@
 //! [`run_feed`] plans which streams go on which connection ([`plan`]) and keeps each of them alive ([`keeper`]); a
 //! [`connection`] is one socket's life. The policies are small and have no clock of their own: [`backoff`], [`bucket`],
 //! [`watchdog`], [`gaps`], [`subscription`]. What differs between venues is a [`session::Session`]. What a gap has cost is
-//! asked of the venue's REST afterwards ([`backfill`]).
+//! asked of the venue's REST afterwards ([`backfill`]), and what an [`Earlier`] run has left beside it.
 //!
 //! Feeds don't parse market data and don't remove duplicates: both belong to the dataflow. What they owe is that nothing
 //! is missing without a row that says so.
@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod batch;
 pub mod bucket;
 pub mod connection;
+mod earlier;
 pub mod end;
 pub mod gaps;
 pub mod history;
@@ -32,10 +33,13 @@ use std::time::Duration;
 use dataflows::model::Venue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::ask::Asker;
 use self::bucket::Host;
+pub use self::earlier::Earlier;
+use self::earlier::Unhealed;
 pub use self::end::End;
 use self::gaps::Told;
 pub use self::plan::PlanError;
@@ -174,22 +178,21 @@ impl FeedError {
 
 /// Listens to a venue until `shutdown`, or until nobody takes what it says. Ends within 2 s of either.
 ///
-/// `since_ms`: up to when (our clock, UTC ms) an earlier run had heard everything. From there to the first frame of each
-/// kind is a gap like any other, with cause `restart`. `None`: there is no earlier run.
+/// What an [`Earlier`] run did not hear, and what it left unfilled, is asked for like any gap.
 ///
 /// # Errors
 /// If the configuration can't be followed. What the venue does is never an error: it is retried, and told.
 pub async fn run_feed(
     venue: Venue,
     cfg: Feed,
-    since_ms: Option<i64>,
+    earlier: Earlier,
     out: mpsc::Sender<FeedOutput>,
     shutdown: CancellationToken,
 ) -> Result<(), FeedError> {
-    run_feed_at(Tempo::default(), venue, cfg, since_ms, out, shutdown).await
+    run_feed_at(Tempo::default(), venue, cfg, earlier, out, shutdown).await
 }
 
-/// [`run_feed`] with other times.
+/// [`run_feed`] with other times. Without gaps to be filled, [`Earlier::since_ms`] alone will do.
 ///
 /// # Errors
 /// As [`run_feed`].
@@ -197,30 +200,23 @@ pub async fn run_feed_at(
     tempo: Tempo,
     venue: Venue,
     cfg: Feed,
-    since_ms: Option<i64>,
+    earlier: impl Into<Earlier>,
     out: mpsc::Sender<FeedOutput>,
     shutdown: CancellationToken,
 ) -> Result<(), FeedError> {
+    let Earlier { since_ms, unhealed } = earlier.into();
     let session = session::of(venue).ok_or(PlanError::NoSuchFeed(venue))?;
     let (plans, rest_root) = (plan::plan(session, &cfg)?, plan::rest_root(session, &cfg)?);
     let polls = session.polls(&cfg);
-    let host = |Rate(capacity, period)| Host::new(capacity, period);
+    let unhealed = Unhealed::new(unhealed, earlier::listened(&plans, &polls));
     let stop = shutdown.child_token();
     let (ended_gaps, told) = mpsc::channel(backfill::TOLD_MAX);
-    let shared = Arc::new(Shared {
-        venue,
-        session,
-        tempo,
-        numbers: Arc::new(AtomicU64::new(0)),
-        ws_host: host(session.connects()),
-        rest_host: host(session.rest_weight()),
-        venue_clock: VenueClock::default(),
-        ended_gaps: cfg.backfill.then_some(ended_gaps),
-        since_ms,
-        unwanted: stop.clone(),
-        cfg,
-        out,
-    });
+    let ended_gaps = cfg.backfill.then_some(ended_gaps);
+    let shared = Arc::new(Shared::new(tempo, session, cfg, ended_gaps, since_ms, out, stop.clone()));
+    if plans.is_empty() {
+        // Polls don't tell the venue's time.
+        shared.venue_clock.heard(clock::now_ms(), Instant::now());
+    }
     tracing::info!(%venue, connections = plans.len(), polls = polls.len(), "a feed starts");
     // TLS panics without a provider. main has installed this one already, and then this does nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -233,7 +229,7 @@ pub async fn run_feed_at(
         tasks.spawn(poll::poll(shared.clone(), asker.clone(), what, index, stop.clone()));
     }
     if shared.cfg.backfill {
-        tasks.spawn(backfill::run(shared.clone(), asker, told, stop.clone()));
+        tasks.spawn(backfill::run(shared.clone(), asker, told, unhealed, stop.clone()));
     }
     drop(shared);
     while let Some(ended) = tasks.join_next().await {
@@ -264,6 +260,32 @@ pub struct Shared {
 }
 
 impl Shared {
+    fn new(
+        tempo: Tempo,
+        session: &'static dyn Session,
+        cfg: Feed,
+        ended_gaps: Option<mpsc::Sender<Told>>,
+        since_ms: Option<i64>,
+        out: mpsc::Sender<FeedOutput>,
+        unwanted: CancellationToken,
+    ) -> Self {
+        let host = |Rate(capacity, period)| Host::new(capacity, period);
+        Self {
+            venue: session.venue(),
+            session,
+            tempo,
+            cfg,
+            out,
+            numbers: Arc::new(AtomicU64::new(0)),
+            ws_host: host(session.connects()),
+            rest_host: host(session.rest_weight()),
+            venue_clock: VenueClock::default(),
+            ended_gaps,
+            since_ms,
+            unwanted,
+        }
+    }
+
     /// Says something. If the feed must end while nobody listens, it isn't said.
     async fn send(&self, output: FeedOutput) {
         tokio::select! {

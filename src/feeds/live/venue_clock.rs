@@ -28,6 +28,12 @@ impl VenueClock {
         }
     }
 
+    /// Has anything told it? Until then it is ours.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// UTC ms at the venue.
     #[must_use]
     pub fn now_ms(&self) -> i64 {

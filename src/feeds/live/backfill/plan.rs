@@ -16,9 +16,9 @@ const POINT_MS: i64 = 60_000;
 /// Longer gaps are filled minute by minute, not print by print.
 pub(super) const PRINTS_MS_MAX: i64 = 15 * MINUTE_MS;
 
-/// A gap in the venue's time. Where no frame told it, the gap lasted as long as by our clock, and ended at the venue's `now_ms`.
-pub(super) fn span(missed: &Missed, now_ms: i64) -> Span {
-    let to_ms = missed.to.venue.unwrap_or(now_ms);
+/// A gap in the venue's time. Where no frame told it, the gap lasted as long as by our clock, which the venue's is ahead of by `ahead_ms`.
+pub(super) fn span(missed: &Missed, ahead_ms: i64) -> Span {
+    let to_ms = missed.to.venue.unwrap_or(missed.to.ours.saturating_add(ahead_ms));
     let lasted = (missed.to.ours - missed.from.ours).max(0);
     let from_ms = missed.from.venue.filter(|from_ms| *from_ms <= to_ms).unwrap_or(to_ms - lasted);
     Span { from_ms, to_ms }
@@ -150,12 +150,13 @@ mod tests {
     fn the_venues_time_comes_first_and_ours_says_how_long() {
         let moment = |ours, venue| Moment { ours, venue };
         let check = |from, to, want: (i64, i64)| {
+            // Our clock began at the market's `T`.
             let Span { from_ms, to_ms } = span(&Missed { symbols: Vec::new(), from, to }, T);
             assert_eq!((from_ms - T, to_ms - T), want);
         };
         check(moment(50, Some(T - 9_000)), moment(60, Some(T - 4_000)), (-9_000, -4_000));
         check(moment(1_000, None), moment(7_000, Some(T - 500)), (-6_500, -500));
-        check(moment(1_000, None), moment(7_000, None), (-6_000, 0));
+        check(moment(1_000, None), moment(7_000, None), (1_000, 7_000));
         // A frame before the gap that is later than the one after it told nonsense; a clock of ours that was set back, too.
         check(moment(1_000, Some(T + 1)), moment(7_000, Some(T)), (-6_000, 0));
         check(moment(7_000, None), moment(1_000, Some(T)), (0, 0));

@@ -56,6 +56,10 @@ impl Queue {
         Some(self.0.remove(oldest))
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
