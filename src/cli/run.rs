@@ -31,6 +31,8 @@ use crate::training::refits::Refits;
 
 /// What feeds have said and the engine has not taken yet.
 pub(super) const FEED_OUTPUTS_MAX: usize = 256;
+/// More than a process has connections.
+const PROCESSES_APART_MS: i64 = 64;
 /// Edits of files that wait.
 const RELOADS_MAX: usize = 4;
 
@@ -107,7 +109,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();
     for (venue, feed) in feeds {
-        running.spawn(run_feed(venue, feed, earlier(&restored, venue), outputs.clone(), shutdown.clone()));
+        running.spawn(run_feed(venue, feed, earlier(&restored, venue, cluster.as_ref()), outputs.clone(), shutdown.clone()));
     }
     if running.is_empty() {
         // Of several processes one that has no symbol works for the others until it is told to stop.
@@ -204,12 +206,14 @@ fn share(feeds: Vec<(Venue, Feed)>, cluster: &Cluster) -> Vec<(Venue, Feed)> {
     feeds.into_iter().filter_map(share).collect()
 }
 
-/// What the run before has left to a venue's feed.
-fn earlier(restored: &Restored, venue: Venue) -> Earlier {
+/// What the run before has left to a venue's feed. Several processes begin at the same quantum, and a gap's key names no process: those of each begin some
+/// milliseconds before those of the one before, as those of its connections do after each other.
+fn earlier(restored: &Restored, venue: Venue, cluster: Option<&Cluster>) -> Earlier {
     let Some(known_at) = restored.known_at else { return Earlier::default() };
     let mut unhealed = restored.ongoing.unhealed(known_at, clock::now_ms());
     unhealed.retain(|gap| gap.venue == venue.to_string());
-    Earlier { since_ms: i64::try_from(known_at).ok(), unhealed }
+    let before_ms = cluster.map_or(0, |cluster| cluster.process as i64 * PROCESSES_APART_MS);
+    Earlier { since_ms: i64::try_from(known_at).ok().map(|since_ms| since_ms - before_ms), unhealed }
 }
 
 fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> anyhow::Result<()> {

@@ -146,15 +146,15 @@ impl Joined {
     /// [`PeerLost`].
     pub fn exchange(&mut self, text: &str) -> Result<Vec<String>, PeerLost> {
         for (peer, link) in self.links.iter_mut().enumerate() {
-            let said = link.as_mut().map_or(Ok(()), |link| link.say(text));
-            said.map_err(|error| self.lost.named(peer, &error.to_string()))?;
+            if let Some(Err(error)) = link.as_mut().map(|link| link.say(text)) {
+                tracing::debug!(peer, %error, "a peer can't be told anything"); // hearing it says so, too, and the others are told meanwhile
+            }
         }
         let hear = |(peer, link): (usize, &mut Option<Link>)| match link {
             None => Ok(text.to_owned()),
             Some(link) => link.hear().map_err(|error| {
-                let ended = "its connection ended before its work began".to_owned();
-                let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
-                self.lost.named(peer, &if is_end { ended } else { error.to_string() })
+                std::thread::sleep(CLOSE_AFTER); // the others are to see for themselves who is lost
+                self.lost.named(peer, &why(&error))
             }),
         };
         self.links.iter_mut().enumerate().map(hear).collect()
@@ -170,6 +170,14 @@ impl Joined {
         let own = ProcessBuilder::new_typed_vector(threads, hooks.refill.clone(), hooks.spill.clone());
         let (builders, guard) = initialize_networking_from_sockets(own, self.links, self.process, threads, hooks)?;
         Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
+    }
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "its connection ended before its work began".to_owned(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it never said what its journal holds".to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Beginning {
     /// The last quantum that is durable in all; 0: none is.
     pub last: u64,
     /// Where states come from.
-    pub from: Origin,
+    pub origin: Origin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct JournalsDiffer {
 /// What all processes conclude from what each has offered, in their order.
 pub(super) fn agree(offers: &[Offer]) -> Result<Beginning, JournalsDiffer> {
     let Some((behind, Offer { last, .. })) = offers.iter().enumerate().min_by_key(|(_, offer)| offer.last) else {
-        return Ok(Beginning { last: 0, from: Origin::Records });
+        return Ok(Beginning { last: 0, origin: Origin::Records });
     };
     let last = *last;
     let newest = |offer: &Offer| offer.snapshots.iter().map(|snapshot| snapshot.known_at).max();
@@ -73,7 +73,7 @@ pub(super) fn agree(offers: &[Offer]) -> Result<Beginning, JournalsDiffer> {
     if let Some((ahead, snapshot)) = ahead.max_by_key(|(_, snapshot)| *snapshot).filter(|(_, snapshot)| *snapshot > last) {
         return Err(JournalsDiffer { behind, last, ahead, snapshot });
     }
-    let from = if let Some(known_at) = newest_of_all(offers, true) {
+    let origin = if let Some(known_at) = newest_of_all(offers, true) {
         Origin::Snapshot(known_at)
     } else if let Some(known_at) = newest_of_all(offers, false) {
         Origin::Remembered(known_at)
@@ -83,7 +83,7 @@ pub(super) fn agree(offers: &[Offer]) -> Result<Beginning, JournalsDiffer> {
         // Whoever has a snapshot has stored everything up to it.
         Origin::Remembered(offers.iter().map(|offer| newest(offer).unwrap_or(0)).min().unwrap_or(0))
     };
-    Ok(Beginning { last, from })
+    Ok(Beginning { last, origin })
 }
 
 fn newest_of_all(offers: &[Offer], must_fit: bool) -> Option<u64> {
@@ -111,9 +111,9 @@ mod tests {
         }
     }
 
-    fn check(offers: &[&str], last: u64, from: Origin) {
+    fn check(offers: &[&str], last: u64, origin: Origin) {
         let read: Vec<_> = offers.iter().map(|text| offer(text)).collect();
-        assert_eq!(agree(&read), Ok(Beginning { last, from }), "{offers:?}");
+        assert_eq!(agree(&read), Ok(Beginning { last, origin }), "{offers:?}");
     }
 
     #[test]
