@@ -216,8 +216,16 @@ impl Pipeline {
     /// Goes on where the last run was, if a journal is kept: to be called before the first frame. Blocks until all of it is on the way.
     ///
     /// # Errors
-    /// If the journal can't be read.
+    /// If the journal can't be read, or another process is lost.
     pub fn restore(&mut self, progress: impl FnMut(u64)) -> anyhow::Result<Restored> {
+        let restored = self.give_back(progress);
+        match self.running.lost.as_ref().and_then(|lost| lost.who()) {
+            Some(lost) if restored.is_err() => Err(lost.clone().into()), // the rest follows from it
+            _ => restored,
+        }
+    }
+
+    fn give_back(&mut self, progress: impl FnMut(u64)) -> anyhow::Result<Restored> {
         let Some(past) = self.past.take() else {
             if self.pace == Pace::Live {
                 self.status.go_live();

@@ -115,5 +115,5 @@ pub use group_sync::{GroupSync, Health};
 pub use journal::{Journal, OnDamage, Options, Tail};
 pub use reader::Reader;
 pub use records::{Record, Records, Skipped};
-pub use snapshot::{Found, Manifest, NewSnapshot, Part, Removed, Snapshot, Snapshots};
+pub use snapshot::{Damaged, Found, Manifest, NewSnapshot, Part, Removed, Snapshot, Snapshots};
 pub use writer::Writer;

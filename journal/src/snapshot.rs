@@ -34,8 +34,11 @@ pub struct Found {
     /// `None`: there is none, and everything comes of the records.
     pub snapshot: Option<Snapshot>,
     /// Newer ones that are damaged: which file, and how.
-    pub damaged: Vec<(PathBuf, String)>,
+    pub damaged: Vec<Damaged>,
 }
+
+/// Which file is damaged, and how.
+pub type Damaged = (PathBuf, String);
 
 /// A snapshot whose parts were checked.
 pub struct Snapshot {
@@ -95,7 +98,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// As [`Self::newest_good`].
-    pub fn all_good(&self) -> Result<(Vec<Snapshot>, Vec<(PathBuf, String)>), Error> {
+    pub fn all_good(&self) -> Result<(Vec<Snapshot>, Vec<Damaged>), Error> {
         let (mut good, mut damaged) = (Vec::new(), Vec::new());
         for id in self.newest_first()? {
             match self.checked(id)? {
@@ -113,7 +116,7 @@ impl Snapshots {
     }
 
     /// The snapshot, or which of its files is damaged and how.
-    fn checked(&self, id: Id) -> Result<Result<Snapshot, (PathBuf, String)>, Error> {
+    fn checked(&self, id: Id) -> Result<Result<Snapshot, Damaged>, Error> {
         let manifest = match self.manifest(id)? {
             Ok(manifest) => manifest,
             Err(why) => return Ok(Err((id.manifest(&self.dir), why))),

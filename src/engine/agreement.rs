@@ -254,7 +254,10 @@ pub(super) fn build<'scope>(scope: Scope<'scope, u64>, wires: &Wires, is_local_f
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     /// Snapshots of each process; the newest that all have; how many of each wait to become one.
@@ -278,6 +281,47 @@ mod tests {
         // The second has passed over all that the first waits with.
         check(&[&[10, 20, 30, 40], &[10, 50]], Some(10), &[0, 1]);
         check(&[&[10, 20, 30, 40, 60], &[10, 50, 60]], Some(60), &[0, 0]);
+    }
+
+    fn until(mut is_so: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never came to be so");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Each worker stands for a process.
+    #[test]
+    fn all_hear_how_far_the_slowest_is() {
+        let start = Start { durable_to: 10, snapshot: Some(9) };
+        let lost = Lost::new(Vec::new());
+        let (ends, agreements): (Vec<_>, Vec<_>) = (0..2).map(|process| wires(process, 2, start, Arc::clone(&lost))).unzip();
+        let work = timely::execute(timely::Config::process(2), move |worker| {
+            let wires = ends[worker.index()].clone();
+            worker.dataflow::<u64, _, _>(|scope| build(scope, &wires, true));
+        });
+        let all = |durable_to| until(|| agreements.iter().all(|agreement| agreement.durable_to() == durable_to));
+        agreements[0].say(30);
+        agreements[1].say(20);
+        all(20);
+        agreements[1].say(40);
+        all(30);
+        let snapshots: Vec<_> = agreements.iter().map(Agreement::snapshots).collect();
+        snapshots[0].made(25);
+        assert_eq!((snapshots[0].newest(), snapshots[0].waiting()), (Some(9), 1));
+        snapshots[1].made(25);
+        until(|| snapshots.iter().all(|snapshots| snapshots.newest() == Some(25)));
+        agreements[0].end(29);
+        agreements[1].end(39);
+        until(|| agreements.iter().all(|agreement| agreement.end_of_all() == Some(39)));
+        agreements[0].finish();
+        all(40);
+        agreements[1].finish();
+        all(u64::MAX);
+        for ended in work.unwrap().join() {
+            ended.unwrap();
+        }
     }
 
     #[test]

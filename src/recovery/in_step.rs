@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use journal::Seq;
 
 use super::recorder::{Entered, HELD_MAX, LOOK, PATIENCE, Recorder, Writing};
-use crate::crash;
 use crate::engine::{Agreement, Bundle, Next};
 
 /// While nothing waits here, others may: so often is looked whether a step is due.
@@ -103,9 +102,8 @@ impl Writing {
         let Some(in_step) = &mut self.in_step else { return (None, true) };
         in_step.say(self.sync.durable());
         let durable_to = in_step.agreement.durable_to();
-        if let Some(entered) = self.held.pop_front_if(|first| first.quantum.known_at < durable_to) {
-            crash::point("journal: durable");
-            return (Some(entered), false);
+        if self.held.front().is_some_and(|first| first.quantum.known_at < durable_to) {
+            return (self.let_go(), false);
         }
         (None, in_step.agreement.is_over())
     }

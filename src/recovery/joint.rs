@@ -31,7 +31,7 @@ pub(super) fn begin(journal: &mut Journal, fingerprint: &str, joined: &mut Joine
     for (path, how) in &damaged {
         tracing::error!(path = %path.display(), how, "a snapshot is damaged, another one is taken");
     }
-    let own: Vec<_> =
+    let mut own: Vec<_> =
         good.into_iter().map(|snapshot| Ok((snapshots::read_about(&snapshot)?, snapshot))).collect::<anyhow::Result<_>>()?;
     let offered = |(about, snapshot): &(About, Snapshot)| Offered {
         known_at: about.known_at,
@@ -57,6 +57,11 @@ pub(super) fn begin(journal: &mut Journal, fingerprint: &str, joined: &mut Joine
         );
     }
     let snapshot = if let Origin::Snapshot(known_at) = origin { Some(known_at) } else { None };
+    if let Some(known_at) = snapshot {
+        own.retain(|(about, _)| about.known_at <= known_at);
+        // Others will never have what this process had made beyond it.
+        journal.snapshots().remove_after(own.iter().map(|(_, snapshot)| snapshot.manifest.up_to).max().unwrap_or(0))?;
+    }
     let on_disk = own.iter().map(|(about, snapshot)| (about.known_at, snapshot.manifest.up_to)).collect();
     let joint = Joint { last, on_disk, start: Start { durable_to: last + 1, snapshot } };
     let begin = match origin {

@@ -123,8 +123,7 @@ impl Recorder {
                 && let Some(first) = writing.held.front()
             {
                 if writing.sync.durable() >= first.seq {
-                    crash::point("journal: durable");
-                    return Ok(writing.held.pop_front());
+                    return Ok(writing.let_go());
                 }
                 patience = Some(LOOK);
                 if writing.held.len() >= HELD_MAX {
@@ -226,6 +225,12 @@ impl Recorder {
 }
 
 impl Writing {
+    /// The first quantum goes on.
+    pub fn let_go(&mut self) -> Option<Entered> {
+        crash::point("journal: durable");
+        self.held.pop_front()
+    }
+
     fn cut(&self, known_at: u64, states: Vec<SavedState>) -> Cut {
         let names = self.instruments.listed().into_iter().map(|known| (known.venue, known.symbol.clone())).collect();
         let about = About { known_at, ongoing: self.ongoing.clone(), names };

@@ -49,8 +49,11 @@ impl Snapshots {
         Ok(removed)
     }
 
-    /// Removes those of more than the records up to `last`.
-    pub(crate) fn remove_after(&self, last: Seq) -> Result<(), Error> {
+    /// Removes those that include more than the records up to `last`.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove_after(&self, last: Seq) -> Result<(), Error> {
         let _only = self.held.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         let names = self.names()?;
         let gone: Vec<Id> = ids(&names).into_iter().filter(|id| id.up_to > last).collect();
