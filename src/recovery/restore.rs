@@ -159,7 +159,10 @@ pub fn open(
     if let Some(joint) = &joint {
         bounds.restored(Some(joint.last).filter(|last| *last > 0)); // whatever this process has to give back of it
     }
-    let known = about.names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)).collect();
+    let mut known: HashSet<_> = about.names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)).collect();
+    if joint.is_some() {
+        known.clear(); // the next start may go on from another snapshot than this one, whose names were told by other processes
+    }
     let named = Arc::new(Mutex::new(known));
     let encoder = Encoder::new(Arc::clone(&named), joint.is_some());
     let writing = Writing {
