@@ -18,18 +18,22 @@
 //!
 //! To add a view: one file with one function from collections to a collection, and one line here.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
-use timely::dataflow::StreamVec;
-use timely::dataflow::operators::Exchange;
+use differential_dataflow::{Data, VecCollection};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Concatenate, Exchange};
+use timely::dataflow::{Scope, StreamVec};
 
 use crate::config::Config;
 use crate::hot::{Counters, Mode, base};
 use crate::keeping::Keeping;
-use crate::model::{BaseRow, Clock, Instruments, LateEvent, Tick};
+use crate::model::{BaseRow, Change, Changes, Clock, Instruments, LateEvent, Tick};
 use crate::models::Release;
 use crate::operators::{Clocks, KnownAt, per_quantum};
 use crate::processes::{Processes, agreed};
@@ -49,9 +53,31 @@ macro_rules! views {
         pub struct Views<'scope> {
             $(pub $view: View<'scope, $row>,)*
         }
+
+        impl<'scope> Views<'scope> {
+            /// Hands all changes to `tell`. What a quantum changed has been told once the stream that comes back has passed it.
+            pub fn tell(self, scope: Scope<'scope, KnownAt>, tell: impl Fn(Changes) + 'static) -> StreamVec<'scope, KnownAt, ()> {
+                let tell: Tell = Rc::new(tell);
+                scope.concatenate([$(told(self.$view, &tell, Changes::$kind),)*])
+            }
+        }
     };
 }
 crate::for_each_view!(views);
+
+type Tell = Rc<dyn Fn(Changes)>;
+
+/// One small operator a view: each is compiled for its row.
+fn told<'scope, R: Data>(
+    view: View<'scope, R>,
+    tell: &Tell,
+    changes: fn(Vec<Change<R>>) -> Changes,
+) -> StreamVec<'scope, KnownAt, ()> {
+    let tell = Rc::clone(tell);
+    view.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "told", move |_capability, _info| {
+        move |input, _output| input.for_each(|_capability, batch| tell(changes(std::mem::take(batch))))
+    })
+}
 
 /// What goes in. It may lie on any worker.
 pub struct Inputs<'scope> {

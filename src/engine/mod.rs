@@ -358,18 +358,10 @@ impl Shared {
                 })
                 .probe_with(probe);
         }
-        macro_rules! send {
-            ($($view:ident: $kind:ident($row:ty),)*) => {$(
-                let sender = self.to_collector.clone();
-                views.$view.inner
-                    .inspect_container(move |event| if let Ok((_, changes)) = event {
-                        // The collector is gone only when the run is being torn down.
-                        let _ = sender.send(Output::Changes(Changes::$kind(changes.clone())));
-                    })
-                    .probe_with(probe);
-            )*};
-        }
-        dataflows::for_each_view!(send);
+        let sender = self.to_collector.clone();
+        // The collector is gone only when the run is being torn down.
+        let told = views.tell(scope, move |changes| drop(sender.send(Output::Changes(changes))));
+        told.probe_with(probe);
     }
 
     /// What the processes tell each other comes to every worker.

@@ -104,11 +104,10 @@ macro_rules! history {
         struct Collected { $($view: Arc<Mutex<Vec<Change<$row>>>>),* }
 
         impl Collected {
-            fn listen(&self, views: graph::Views<'_>) {
-                $(
-                    let collected = Arc::clone(&self.$view);
-                    views.$view.inner.inspect_batch(move |_, changes| collected.lock().unwrap().extend_from_slice(changes));
-                )*
+            fn take(&self, changes: dataflows::model::Changes) {
+                match changes {
+                    $(dataflows::model::Changes::$kind(rows) => self.$view.lock().unwrap().extend(rows),)*
+                }
             }
 
             fn history(&self) -> History {
@@ -243,7 +242,8 @@ pub fn run_from(
             let inputs = graph::Inputs { ticks, clocks, releases, restored, keeping: keeping.clone(), processes: None };
             let (views, journal) = graph::build(inputs, &config, &instruments, &all_counters);
             assert_eq!(keeping.failed(), None);
-            all_collected.listen(views);
+            let all_collected = all_collected.clone();
+            views.tell(scope, move |changes| all_collected.take(changes));
             let all_kept = Arc::clone(&all_kept);
             journal.inspect_batch(move |at, rows| all_kept.lock().unwrap().extend(rows.iter().map(|row| (*at, row.clone()))));
         });
