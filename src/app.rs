@@ -22,7 +22,7 @@ use crate::accounts::Accounts;
 use crate::clock;
 use crate::cluster::Joined;
 use crate::config::{Config, integer};
-use crate::engine::{self, Engine, Input, Running, Teller};
+use crate::engine::{self, Agreement, Engine, Input, Running, Teller};
 use crate::feeds::{ParseContext, parser_for};
 use crate::model_dir::Models;
 use crate::notify::{Charts, Reload};
@@ -111,7 +111,7 @@ impl Pipeline {
     /// # Errors
     /// If the configuration asks for what can't be had (a secret file that can't be read), or rules are wrong.
     pub fn start(config: &Config, pace: Pace, store: Option<&Store>, extras: Extras) -> anyhow::Result<Self> {
-        let Extras { alerts, watch, models, journal, joined } = extras;
+        let Extras { alerts, watch, models, journal, mut joined } = extras;
         let is_first = joined.as_ref().is_none_or(|joined| joined.process == 0);
         let instruments = Arc::new(Instruments::default());
         let context = ParseContext {
@@ -126,14 +126,18 @@ impl Pipeline {
         }
         settings.tells = joined.is_some() && tells(config, pace, alerts)?;
         let fingerprint = dataflows::keeping::fingerprint(&settings.views);
-        let open = |settings: &recovery::Settings| recovery::open(settings, Arc::clone(&instruments), fingerprint);
+        let open = |settings: &recovery::Settings| match joined.as_mut() {
+            None => recovery::open(settings, Arc::clone(&instruments), fingerprint, None),
+            // It waits for the others.
+            joined => tokio::task::block_in_place(|| recovery::open(settings, Arc::clone(&instruments), fingerprint, joined)),
+        };
         let mut opened = journal.as_ref().map(open).transpose()?;
         if let Some(opened) = &opened {
-            (settings.keeps_journal, settings.states) = (true, Arc::clone(&opened.states));
+            (settings.keeps_journal, settings.states, settings.start) = (true, Arc::clone(&opened.states), opened.start);
         }
         let Models { releases, standings } = models.unwrap_or_default();
         let engine = engine::start(settings, Arc::clone(&instruments), parsers, releases, joined)?;
-        let Engine { input, collector, running, teller } = engine;
+        let Engine { input, collector, running, teller, agreement } = engine;
 
         let options = if pace == Pace::Live { WriterOptions::live() } else { WriterOptions::bulk() };
         let writer = store.map(|store| store.writer(Arc::clone(&instruments), options));
@@ -161,9 +165,9 @@ impl Pipeline {
                 }
                 let stored = stored(writer.as_ref());
                 Some(Snapshots {
-                    due: Instant::now() + settings.snapshot_every,
+                    due: is_first.then(|| Instant::now() + settings.snapshot_every),
                     every: settings.snapshot_every,
-                    thread: opened.snapshotter(settings, stored)?,
+                    thread: opened.snapshotter(settings, stored, agreement.as_ref().map(Agreement::snapshots))?,
                 })
             }
             _ => None,
@@ -173,7 +177,7 @@ impl Pipeline {
             Some(Teller::Answering(others)) => (None, Some(answer(others, desk.clone(), running.lost.clone())?)),
             None => (None, None),
         };
-        let (past, recorder) = Recorder::of(opened, collector, from_edge, new_rules);
+        let (past, recorder) = Recorder::of(opened, collector, from_edge, new_rules, agreement);
         let status = Arc::new(Status::new(Arc::clone(&running.reached)));
         let (quanta, journal, journal_ends_at) = (Arc::new(AtomicU64::new(0)), recorder.journal(), recorder.end_at());
         let keeper = Keeper {
@@ -212,8 +216,16 @@ impl Pipeline {
     /// Goes on where the last run was, if a journal is kept: to be called before the first frame. Blocks until all of it is on the way.
     ///
     /// # Errors
-    /// If the journal can't be read.
+    /// If the journal can't be read, or another process is lost.
     pub fn restore(&mut self, progress: impl FnMut(u64)) -> anyhow::Result<Restored> {
+        let restored = self.give_back(progress);
+        match self.running.lost.as_ref().and_then(|lost| lost.who()) {
+            Some(lost) if restored.is_err() => Err(lost.clone().into()), // the rest follows from it
+            _ => restored,
+        }
+    }
+
+    fn give_back(&mut self, progress: impl FnMut(u64)) -> anyhow::Result<Restored> {
         let Some(past) = self.past.take() else {
             if self.pace == Pace::Live {
                 self.status.go_live();
@@ -248,11 +260,12 @@ impl Pipeline {
         self.input.enter(Entry::Row(row), clock::now_ns())
     }
 
-    /// Has a snapshot made if it is time for one. To be called now and then between frames.
+    /// Has a snapshot made if it is time for one (of several processes the first says so for all). To be called now and then between frames.
     pub fn snapshot_if_due(&mut self) {
         let Some(snapshots) = &mut self.snapshots else { return };
-        if Instant::now() >= snapshots.due && !snapshots.thread.is_busy() && self.input.save() {
-            snapshots.due = Instant::now() + snapshots.every;
+        let is_due = snapshots.due.is_some_and(|due| Instant::now() >= due);
+        if is_due && !snapshots.thread.is_busy() && self.input.save() {
+            snapshots.due = Some(Instant::now() + snapshots.every);
         }
     }
 
@@ -362,7 +375,8 @@ impl Pipeline {
 
 /// When the next snapshot is due, and who makes it.
 struct Snapshots {
-    due: Instant,
+    /// `None`: it is another process that says so.
+    due: Option<Instant>,
     every: Duration,
     thread: Arc<Snapshotter>,
 }
@@ -407,6 +421,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
         views: config.views.settings(&config.time),
         shares_frames: pace == Pace::Replay,
         tells: false,
+        start: None,
     }
 }
 
@@ -414,7 +429,7 @@ pub fn settings(config: &Config, pace: Pace) -> engine::Settings {
 ///
 /// # Errors
 /// If the configuration of alerts is wrong.
-pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool) -> anyhow::Result<String> {
+pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool, keeps_journal: bool) -> anyhow::Result<String> {
     let mut settings = settings(config, pace);
     if !has_models {
         settings.views.regimes.timeframes.clear();
@@ -422,9 +437,10 @@ pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool) -> 
     let (workers, quantum_ms) = (settings.workers, settings.quantum_ms);
     let frames = if settings.shares_frames { "the same frames" } else { "frames of its own" };
     let told = if tells(config, pace, alerts)? { "alerts told" } else { "no alerts" };
+    let kept = if keeps_journal { "a journal each" } else { "no journal" };
     let fingerprint = dataflows::keeping::fingerprint(&settings.views);
     Ok(format!(
-        "version {}, {frames}, {workers} workers each, quanta of {quantum_ms} ms, {told}, {fingerprint}",
+        "version {}, {frames}, {workers} workers each, quanta of {quantum_ms} ms, {told}, {kept}, {fingerprint}",
         env!("CARGO_PKG_VERSION")
     ))
 }

@@ -1,4 +1,4 @@
-//! Several processes say what one says: the same dump, the same told; and when one dies, the others end and name it.
+//! Several processes say what one says: the same dump, the same told; and when one dies, the others end and name it. With journals all go on from there.
 //!
 //! All of them write to one ClickHouse, the embedded engine of this test, each case to a database of its own.
 
@@ -11,19 +11,23 @@ mod recordings;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hook::{Hook, Told};
 use program::built::{check_ends, regimeflow};
 use program::market::{feeds, without_polls};
 use program::{Program, ended_within, kill, text, until};
+use regimeflow::crash;
 use regimeflow::store::Store;
 use serde_json::Value;
 
 /// The others must have ended this long after one was killed.
 const END_MAX: Duration = Duration::from_secs(10);
+/// A crash point must be reached in this time.
+const CRASH_MAX: Duration = Duration::from_secs(90);
 
 /// One engine for all cases of a test.
 struct Server {
@@ -58,26 +62,63 @@ struct Case {
     processes: usize,
     workers: usize,
     speed: &'static str,
+    keeps_journals: bool,
 }
 
 impl Case {
     fn new(server: &Server, frames: &Path, database: &str, processes: usize, workers: usize, speed: &'static str) -> Self {
         let (dir, hook) = (tempfile::tempdir().unwrap(), Hook::start().unwrap());
-        let config = format!("[store]\ndatabase = '{database}'\n{}inhibitions = []\n", hook.config());
+        let journal = "[journal]\nsnapshot_every_s = 1\nfsync_ms = 20\n";
+        let config = format!("{journal}[store]\ndatabase = '{database}'\n{}inhibitions = []\n", hook.config());
         std::fs::write(dir.path().join("config.toml"), config).unwrap();
         std::fs::write(dir.path().join("hosts"), hosts(processes)).unwrap();
         let (url, database) = (server.store.url().to_owned(), database.to_owned());
-        Self { dir, url, database, frames: frames.to_owned(), hook, processes, workers, speed }
+        Self { dir, url, database, frames: frames.to_owned(), hook, processes, workers, speed, keeps_journals: false }
     }
 
-    fn start(&self, process: usize) -> Child {
+    fn command(&self, process: usize) -> Command {
         let mut command = regimeflow(&["replay", text(&self.frames), "--json", "-v", "--speed", self.speed]);
         command.args(["--workers", &self.workers.to_string(), "--store", &self.url, "--config", "config.toml"]);
         if self.processes > 1 {
             command.args(["--hosts", "hosts", "--process", &process.to_string()]);
         }
+        if self.keeps_journals {
+            command.args(["--journal", "journal"]);
+        }
         let file = |name: &str| std::fs::File::create(self.dir.path().join(format!("{name}-{process}"))).unwrap();
-        command.current_dir(self.dir.path()).stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap()
+        command.current_dir(self.dir.path()).stdout(file("stdout")).stderr(file("stderr")).env_remove(crash::VARIABLE);
+        command
+    }
+
+    fn start(&self, process: usize) -> Child {
+        self.command(process).spawn().unwrap()
+    }
+
+    /// Starts all, one of which ends by itself at a crash point, and waits until it has; the others end, too, and name it.
+    fn crash(&self, victim: usize, point: &str) {
+        let start = |process| match self.command(process) {
+            mut command if process == victim => command.env(crash::VARIABLE, point).spawn().unwrap(),
+            mut command => command.spawn().unwrap(),
+        };
+        let mut children: Vec<_> = (0..self.processes).map(start).collect();
+        let ended = ended_or_killed(&mut children[victim], CRASH_MAX);
+        let said = self.said(victim);
+        assert_eq!(ended.signal(), Some(6), "process {victim} did not come to {point}: {ended}\n{said}");
+        self.must_name(victim, &mut children);
+    }
+
+    /// All others end soon, and say whom they have lost.
+    fn must_name(&self, victim: usize, children: &mut [Child]) {
+        let begun = Instant::now();
+        for (process, child) in children.iter_mut().enumerate().filter(|(process, _)| *process != victim) {
+            let status = ended_or_killed(child, END_MAX.saturating_sub(begun.elapsed()));
+            let said = self.said(process);
+            assert_eq!(status.code(), Some(69), "process {process}: {status}\n{said}");
+            let last = said.lines().last().unwrap_or_default();
+            assert!(last.contains(&format!("process {victim} (")) && last.contains("is lost"), "process {process}:\n{said}");
+            assert!(!said.contains("panicked"), "process {process}:\n{said}");
+        }
+        println!("lost process {victim}: the others ended in {:.1} s", begun.elapsed().as_secs_f64());
     }
 
     fn said(&self, process: usize) -> String {
@@ -123,6 +164,14 @@ fn check_equal(found: &Dump, expected: &Dump, what: &str) {
     let differ: Vec<_> = expected.iter().filter(|(view, hash)| found.get(*view) != Some(hash)).collect();
     let theirs: Vec<_> = differ.iter().map(|(view, _)| found.get(*view)).collect();
     assert!(differ.is_empty(), "{what}: these views differ: {differ:?} from {theirs:?}");
+}
+
+/// How it ended, by itself or in the end by our hand.
+fn ended_or_killed(child: &mut Child, limit: Duration) -> ExitStatus {
+    ended_within(child, limit).unwrap_or_else(|| {
+        child.kill().unwrap();
+        child.wait().unwrap()
+    })
 }
 
 /// Free ports of this machine.
@@ -175,20 +224,91 @@ async fn when_one_is_killed_the_others_end_and_name_it() {
         until(END_MAX, || (0..3).all(|process| case.said(process).contains("all processes are connected")));
         std::thread::sleep(Duration::from_millis(1_500));
         kill(&mut children[victim]);
-        let killed = Instant::now();
-        for (process, child) in children.iter_mut().enumerate().filter(|(process, _)| *process != victim) {
-            let status = ended_within(child, END_MAX.saturating_sub(killed.elapsed())).unwrap_or_else(|| {
-                child.kill().unwrap();
-                child.wait().unwrap()
-            });
-            let said = case.said(process);
-            assert_eq!(status.code(), Some(69), "process {process}: {status}\n{said}");
-            let last = said.lines().last().unwrap_or_default();
-            assert!(last.contains(&format!("process {victim} (")) && last.contains("is lost"), "process {process}:\n{said}");
-            assert!(!said.contains("panicked"), "process {process}:\n{said}");
-        }
-        println!("killed process {victim}: the others ended in {:.1} s", killed.elapsed().as_secs_f64());
+        case.must_name(victim, &mut children);
     }
+    server.store.close().await.unwrap();
+}
+
+/// Who crashes where, in one life after the other. At first there are only records; then snapshots that one has and the other hasn't.
+const CRASHES: [(usize, &str); 9] = [
+    (1, "journal: appended#40"),
+    (0, "keeper: told#200"),
+    (1, "snapshot: committed"),
+    (0, "snapshot: before commit#2"),
+    (1, "restore: a record read#20"),
+    (0, "restore: snapshot read"),
+    (1, "journal: opened"),
+    (0, "restore: done"),
+    (1, "keeper: handed to the store#300"),
+];
+
+/// When the one and the other process is killed, ms after the start.
+const KILLS_MS: [[u64; 2]; 4] = [[900, 900], [2_100, 2_105], [1_900, 1_500], [400, 600]];
+
+/// Crashes and kills, with other numbers of workers each time. Answers with how many lives began with a snapshot.
+fn break_off_again_and_again(case: &mut Case) -> usize {
+    let mut from_snapshot = 0;
+    for (n, (victim, point)) in CRASHES.into_iter().enumerate() {
+        case.workers = 1 + n % 2;
+        case.crash(victim, point);
+        from_snapshot += usize::from(case.said(1 - victim).contains("origin: Snapshot("));
+    }
+    for (n, at_ms) in KILLS_MS.into_iter().enumerate() {
+        case.workers = 2 - n % 2;
+        let (begun, children) = (Instant::now(), case.start_all());
+        let mut kills: Vec<_> = at_ms.into_iter().zip(children).collect();
+        kills.sort_by_key(|(at_ms, _)| *at_ms);
+        for (at_ms, child) in &mut kills {
+            std::thread::sleep(Duration::from_millis(*at_ms).saturating_sub(begun.elapsed()));
+            kill(child);
+        }
+        from_snapshot += usize::from(case.said(0).contains("origin: Snapshot("));
+    }
+    from_snapshot
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_with_journals_go_on_where_they_were() {
+    let Some(server) = Server::start().await else { return };
+    let frames = server.market();
+    let expected = Case::new(&server, &frames, "kept_alone", 1, 1, "max").outcome();
+    let mut case = Case::new(&server, &frames, "kept", 2, 1, "300");
+    case.keeps_journals = true;
+    let from_snapshot = break_off_again_and_again(&mut case);
+    (case.speed, case.workers) = ("max", 2);
+    // The second time there is nothing left to do, and nothing changes.
+    for time in ["when all was read", "read again"] {
+        let found = case.outcome();
+        check_equal(&found.0, &expected.0, time);
+        assert_eq!(found.1, expected.1, "{time}: what was told");
+    }
+    println!("{from_snapshot} lives began with a snapshot");
+    assert!(from_snapshot >= 5, "{from_snapshot} lives began with a snapshot");
+
+    std::fs::remove_dir_all(case.dir.path().join("journal/process-1-of-2")).unwrap();
+    for (process, mut child) in case.start_all().into_iter().enumerate() {
+        let (status, said) = (ended_or_killed(&mut child, CRASH_MAX), case.said(process));
+        assert_eq!(status.code(), Some(65), "process {process}: {said}");
+        assert!(said.contains("the journal of process 1 ends at 0") && said.contains("it was lost or replaced"), "{said}");
+    }
+    server.store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_processes_with_journals_go_on_where_they_were() {
+    let Some(server) = Server::start().await else { return };
+    let frames = server.market();
+    let expected = Case::new(&server, &frames, "kept_by_none", 1, 1, "max").outcome();
+    let mut case = Case::new(&server, &frames, "kept_by_three", 3, 1, "600");
+    case.keeps_journals = true;
+    for (victim, point) in [(2, "snapshot: committed"), (1, "keeper: told#100"), (0, "journal: durable#300")] {
+        case.crash(victim, point);
+        case.workers = 3 - case.workers;
+    }
+    case.speed = "max";
+    let found = case.outcome();
+    check_equal(&found.0, &expected.0, "three");
+    assert_eq!(found.1, expected.1, "three: what was told");
     server.store.close().await.unwrap();
 }
 
@@ -244,11 +364,6 @@ fn what_can_not_be_is_told_by_name() {
     check_refused(&["--hosts", "hosts", "--process", "2"], 64, "names 2 hosts");
     check_refused(&["--hosts", "wrong", "--process", "0"], 78, "wrong:2: \"here\" is no address");
     check_refused(&["--hosts", "none", "--process", "0"], 78, "read the hosts in none");
-    check_refused(
-        &["--hosts", "hosts", "--process", "0", "--journal", "journal"],
-        78,
-        "a journal can't be kept by several processes",
-    );
 }
 
 #[test]

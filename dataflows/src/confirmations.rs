@@ -110,7 +110,9 @@ pub fn confirmations<'scope>(
             symbol.forget(&rules);
         }
     };
-    let all = per_quantum(of_symbol.exchange(|((symbol, ..), _, _)| symbol.0), clocks, "confirmations", ById::default(), logic);
+    let places = clocks.keeping.places();
+    let of_symbol = of_symbol.exchange(move |((symbol, ..), _, _)| places.of(symbol.0));
+    let all = per_quantum(of_symbol, clocks, "confirmations", ById::default(), logic);
     Confirmations {
         confirmations: all.clone().flat_map(|output| if let Output::Confirmation(row) = output { Some(row) } else { None }),
         sightings: all.flat_map(|output| if let Output::Seen(row) = output { Some(row) } else { None }),

@@ -76,7 +76,8 @@ pub fn correlations<'scope>(
     };
     let states: Vec<(Timeframe, HorizonState)> = settings.horizons.iter().filter_map(state).collect();
     let bars = closed.inner.filter(move |(bar, _, _)| timeframes.contains(&bar.timeframe));
-    let bars = bars.exchange(|(bar, _, _)| bar.timeframe as u64);
+    let places = clocks.keeping.places();
+    let bars = bars.exchange(move |(bar, _, _)| places.of(bar.timeframe as u64));
     let state = Horizons { states, names: Arc::clone(instruments) };
     let all = per_quantum(bars, clocks, "correlations", state, |state, _, mut bars: Vec<Change<Bar>>, _, changes| {
         if bars.is_empty() {

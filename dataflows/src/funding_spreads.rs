@@ -64,7 +64,8 @@ pub fn funding_spreads<'scope>(
         let (venue, symbol) = of_interest.of(sample.instrument)?;
         Some((symbol, diff, venue, sample.ts.div_euclid(MINUTE_MS), Leg::Interest(sample.base)))
     });
-    let legs = rates.concat(interest).exchange(|leg: &Input| leg.0.0);
+    let places = clocks.keeping.places();
+    let legs = rates.concat(interest).exchange(move |leg: &Input| places.of(leg.0.0));
     let state: ById<Symbol> = ById::default();
     let rows = per_quantum(
         legs,

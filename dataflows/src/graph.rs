@@ -107,7 +107,7 @@ pub fn build<'scope>(
     let mode = Mode { keeps_journal: restored.is_some(), is_alone: processes.is_none() };
     let mut records = clocks.broadcast();
     if let Some(processes) = processes {
-        records = agreed(records, processes, names());
+        records = agreed(records, processes, &keeping, names());
     }
     let clocks = Clocks { records, keeping };
 
@@ -179,7 +179,8 @@ pub fn build<'scope>(
 /// Numbers the late events of each (venue, stream) and quantum. A venue's meet on one worker and are sorted, so that numbers
 /// depend neither on the number of workers nor on the order inside the quantum.
 fn late_events<'scope>(late: StreamVec<'scope, KnownAt, LateEvent>, clocks: Clocks<'scope>) -> View<'scope, LateEvent> {
-    let by_venue = late.exchange(|event| event.venue as u64);
+    let places = clocks.keeping.places();
+    let by_venue = late.exchange(move |event| places.of(event.venue as u64));
     per_quantum(by_venue, clocks, "late_events", (), |(), _, mut events, _, changes| {
         events.sort_unstable_by_key(|event| (event.venue, event.stream, event.ts, event.instrument, event.applied));
         for events in events.chunk_by_mut(|a, b| (a.venue, a.stream) == (b.venue, b.stream)) {

@@ -83,9 +83,10 @@ pub fn base<'scope>(
 ) -> Base<'scope> {
     let Clocks { records: clocks, keeping } = clocks;
     let mut builder = OperatorBuilder::new(NAME.to_owned(), ticks.scope());
-    let mut ticks = builder.new_input(ticks, Exchange::new(|tick: &Tick| tick.instrument().0));
+    let places = keeping.places();
+    let mut ticks = builder.new_input(ticks, Exchange::new(move |tick: &Tick| places.of(tick.instrument().0)));
     let mut clocks = builder.new_input(clocks, Pipeline);
-    let mut restored = builder.new_input(restored, Exchange::new(|row: &BaseRow| row.instrument().0));
+    let mut restored = builder.new_input(restored, Exchange::new(move |row: &BaseRow| places.of(row.instrument().0)));
     let (partials_out, partials) = builder.new_output();
     let (liquidations_out, liquidations) = builder.new_output();
     let (quotes_out, quotes) = builder.new_output();

@@ -49,11 +49,40 @@ pub type States = BTreeMap<String, Vec<Vec<u8>>>;
 /// Takes states that were saved.
 pub type Keep = Arc<dyn Fn(SavedState) + Send + Sync>;
 
+/// Which worker has the rows of which hash.
+///
+/// With several processes the process depends on how many of them there are, and not on their number of workers: each keeps states of its own, and may go on from
+/// them with another number. (Timely numbers workers process by process.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    processes: u64,
+    /// Of each process.
+    threads: u64,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { processes: 1, threads: 1 }
+    }
+}
+
+impl Places {
+    /// What timely is to exchange by: it takes it modulo the number of workers.
+    #[inline]
+    pub fn of(self, hash: u64) -> u64 {
+        if self.processes == 1 {
+            return hash;
+        }
+        hash % self.processes * self.threads + hash / self.processes % self.threads
+    }
+}
+
 /// Where one worker's operators load from, while they are built: the old states go with it.
 #[derive(Clone, Default)]
 pub struct Keeping {
     saver: Saver,
     workers: usize,
+    places: Places,
     past: Arc<States>,
     failed: Arc<Mutex<Option<String>>>,
 }
@@ -69,7 +98,19 @@ impl Keeping {
     /// Of worker `worker` of `workers`. `past`: empty at a first start.
     #[must_use]
     pub fn new(worker: usize, workers: usize, keep: Keep, past: Arc<States>) -> Self {
-        Self { saver: Saver { worker, keep: Some(keep) }, workers, past, failed: Arc::default() }
+        Self { saver: Saver { worker, keep: Some(keep) }, workers, places: Places::default(), past, failed: Arc::default() }
+    }
+
+    /// The workers are those of so many processes, each of which has as many.
+    #[must_use]
+    pub fn of_processes(self, processes: usize) -> Self {
+        let places = Places { processes: processes.max(1) as u64, threads: (self.workers / processes.max(1)).max(1) as u64 };
+        Self { places, ..self }
+    }
+
+    /// Where rows of a hash go.
+    pub(crate) fn places(&self) -> Places {
+        self.places
     }
 
     /// What an operator keeps of it.
@@ -94,7 +135,7 @@ impl Keeping {
     }
 
     fn is_mine(&self, id: InstrumentId) -> bool {
-        id.0 % self.workers.max(1) as u64 == self.saver.worker as u64
+        self.places.of(id.0) % self.workers.max(1) as u64 == self.saver.worker as u64
     }
 }
 
@@ -263,3 +304,35 @@ where
 
 /// A map as a state has it.
 pub(crate) type ById<X> = FxHashMap<InstrumentId, X>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_keeps_its_instruments_whatever_its_workers() {
+        let places = |processes, threads| Places { processes, threads };
+        for hash in (0..1_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+            for processes in 2..5 {
+                for threads in 1..5 {
+                    let worker = places(processes, threads).of(hash);
+                    assert!(worker < processes * threads, "{worker} of {processes} times {threads}");
+                    assert_eq!(worker / threads, hash % processes, "the process");
+                }
+            }
+            assert_eq!(places(1, 4).of(hash), hash, "alone it is timely's choice");
+        }
+        let used: std::collections::BTreeSet<u64> = (0..1_000).map(|hash| places(3, 4).of(hash)).collect();
+        assert_eq!(used.len(), 12, "all workers have something to do");
+    }
+
+    #[test]
+    fn each_part_has_one_worker() {
+        for (processes, workers) in [(1, 3), (2, 2), (2, 4), (3, 6)] {
+            let keeping = |worker| Keeping::new(worker, workers, Arc::new(|_| ()), Arc::default()).of_processes(processes);
+            for id in (0..100).map(InstrumentId) {
+                assert_eq!((0..workers).filter(|worker| keeping(*worker).is_mine(id)).count(), 1, "{id:?}");
+            }
+        }
+    }
+}

@@ -33,7 +33,8 @@ pub fn open_interest_totals<'scope>(
         let (venue, symbol) = symbols.of(sample.instrument)?;
         Some((symbol, diff, venue, sample.ts.div_euclid(MINUTE_MS), (sample.base, sample.mark)))
     });
-    let legs = legs.exchange(|leg: &Input| leg.0.0);
+    let places = clocks.keeping.places();
+    let legs = legs.exchange(move |leg: &Input| places.of(leg.0.0));
     let state: ById<Symbol> = ById::default();
     per_quantum(
         legs,

@@ -4,7 +4,8 @@
 //! name in the quantum in which it first reads it, and the clock records, which every view waits for, are let through only together with those names:
 //! whoever sees a quantum as complete can name everything in it.
 //!
-//! A venue is silent when the last process has heard it so long ago: a process that listens to a few quiet symbols can't say so for the others.
+//! A venue is silent when the last process has heard it so long ago: a process that listens to a few quiet symbols can't say so for the others. Snapshots keep
+//! that, since whoever goes on after a restart has silence said of all that was heard.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +16,12 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
+use crate::keeping::{Keeping, Kept, Load, Save};
 use crate::model::{Clock, Instruments, Venue};
 use crate::operators::KnownAt;
+
+/// The operator.
+const NAME: &str = "processes";
 
 /// What the other processes say.
 pub struct Processes<'scope> {
@@ -30,17 +35,20 @@ pub struct Processes<'scope> {
 pub(crate) fn agreed<'scope>(
     clocks: StreamVec<'scope, KnownAt, Clock>,
     processes: Processes<'scope>,
+    keeping: &Keeping,
     instruments: Arc<Instruments>,
 ) -> StreamVec<'scope, KnownAt, Clock> {
     let Processes { names, heard_ms } = processes;
+    let mut heard = Heard { at: [None; Venue::ALL.len()], for_ms: heard_ms };
+    keeping.load(NAME, &mut heard);
+    let saver = keeping.saver();
     clocks.binary_frontier::<_, CapacityContainerBuilder<Vec<Clock>>, _, _, _, _>(
         names,
         Pipeline,
         Pipeline,
-        "processes",
+        NAME,
         move |_capability, _info| {
             let mut waiting: BTreeMap<KnownAt, (Capability<KnownAt>, Vec<Clock>)> = BTreeMap::new();
-            let mut heard = Heard { at: [None; Venue::ALL.len()], for_ms: heard_ms };
             move |(clocks, clocks_frontier), (names, names_frontier), output| {
                 names.for_each(|_capability, batch| {
                     for (venue, symbol) in batch.drain(..) {
@@ -58,6 +66,9 @@ pub(crate) fn agreed<'scope>(
                     let known_at = *first.key();
                     let (capability, mut clocks) = first.remove();
                     heard.agree(known_at, &mut clocks);
+                    if clocks.contains(&Clock::Save) {
+                        saver.save(known_at, NAME, &heard);
+                    }
                     output.session(&capability).give_iterator(clocks.into_iter());
                 }
             }
@@ -88,9 +99,41 @@ impl Heard {
     }
 }
 
+impl Kept for Heard {
+    fn save(&self, save: &mut Save) {
+        save.shared(&self.at);
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> Result<(), postcard::Error> {
+        self.at = load.shared()?.unwrap_or(self.at);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    #[test]
+    fn who_was_heard_is_kept() {
+        let saved = Arc::new(Mutex::new(Vec::new()));
+        let out = Arc::clone(&saved);
+        let keep: crate::keeping::Keep = Arc::new(move |state| out.lock().unwrap().push(state));
+        let mut heard = Heard { at: [None; Venue::ALL.len()], for_ms: 10_000 };
+        heard.agree(1_000, &mut vec![Clock::Active { venue: Venue::BybitLinear, minute: 0, newest_ts: 1 }]);
+        for worker in 0..2 {
+            Keeping::new(worker, 2, Arc::clone(&keep), Arc::default()).saver().save(1_000, NAME, &heard);
+        }
+        let states = saved.lock().unwrap().iter().map(|state| state.bytes.clone()).collect();
+        let past = Arc::new([(NAME.to_owned(), states)].into());
+        let mut restored = Heard { at: [None; Venue::ALL.len()], for_ms: 10_000 };
+        let keeping = Keeping::new(3, 4, keep, past).of_processes(2);
+        keeping.load(NAME, &mut restored);
+        assert_eq!((restored.at, keeping.failed()), (heard.at, None));
+    }
 
     #[test]
     fn a_venue_is_silent_when_nobody_hears_it() {

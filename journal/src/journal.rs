@@ -163,6 +163,52 @@ impl Journal {
         Records::new(disk, dir, self.options.on_damage, &self.segments, from.max(1), self.end.last, end)
     }
 
+    /// Cuts off the records that became known after `known_at` (knowledge time must not fall anywhere in it), acknowledged or not, and the
+    /// snapshots that include any of them. Answers with the first and the last of those that went.
+    ///
+    /// They are gone for good once [`Self::writer`] has begun: its segment says where the one before it ends, so no file is changed. Whole segments are
+    /// removed before that, the newest first, each step made durable before the next. A crash meanwhile leaves some of the records, from the oldest on.
+    ///
+    /// # Errors
+    /// If the disk fails, or records that must be looked at are damaged.
+    pub fn cut_after(&mut self, known_at: u64) -> Result<Option<(Seq, Seq)>, Error> {
+        let (last, before) = (self.last_known_by(known_at)?, self.end.last);
+        if last >= before || self.segments.is_empty() {
+            return Ok(None);
+        }
+        self.snapshots().remove_after(last)?;
+        self.floor = self.floor.min(last);
+        let is_in_last = self.segments.last().is_some_and(|file| file.first <= last);
+        while let Some(file) = self.segments.pop_if(|file| file.first > last) {
+            self.disk.remove(&file.path).map_err(Error::io("remove", &file.path))?;
+            self.disk.fsync_dir(&self.dir).map_err(Error::io("fsync", &self.dir))?;
+        }
+        // The segments that went said that everything before them is durable.
+        let durable = if is_in_last { self.end.durable.min(last) } else { last };
+        self.end = End { last, durable, ..std::mem::take(&mut self.end) };
+        self.tail.last = if self.segments.is_empty() { 0 } else { last };
+        Ok(Some((last + 1, before)))
+    }
+
+    /// The last record that was known at `known_at`; the one before the first if none was.
+    fn last_known_by(&self, known_at: u64) -> Result<Seq, Error> {
+        let oldest = self.oldest().unwrap_or(1);
+        let mut from = oldest;
+        for file in self.segments.iter().rev() {
+            if file.begins_at(&*self.disk)?.is_some_and(|first| first <= known_at) {
+                from = file.first;
+                break;
+            }
+        }
+        let (mut records, mut last) = (self.records(from), from - 1);
+        while let Some(record) = records.read()?
+            && record.known_at <= known_at
+        {
+            last = record.seq;
+        }
+        Ok(last)
+    }
+
     /// Reads what is durable while it is written.
     #[must_use]
     pub fn reader(&self) -> Reader {

@@ -5,6 +5,7 @@
 //! Journal::open(disk, dir, options)         one process has the directory; finds the end
 //!   .snapshots().newest_good()              what to start from
 //!   .records(up_to + 1)                     what came after it, read in bounded memory
+//!   .cut_after(known_at)                    what several agree not to keep, before they go on
 //!   .writer()  ─▶ Writer                    append, sync
 //!                   └▶ GroupSync::start     the same from any thread, one fsync a group
 //! ```
@@ -114,5 +115,5 @@ pub use group_sync::{GroupSync, Health};
 pub use journal::{Journal, OnDamage, Options, Tail};
 pub use reader::Reader;
 pub use records::{Record, Records, Skipped};
-pub use snapshot::{Found, Manifest, NewSnapshot, Part, Removed, Snapshot, Snapshots};
+pub use snapshot::{Damaged, Found, Manifest, NewSnapshot, Part, Removed, Snapshot, Snapshots};
 pub use writer::Writer;

@@ -29,6 +29,20 @@ pub(crate) enum Look {
     End,
 }
 
+impl SegmentFile {
+    /// When its first record became known; `None`: it has none, or none that can be read.
+    pub fn begins_at(&self, disk: &dyn Disk) -> Result<Option<u64>, Error> {
+        let Opened::Reader(mut reader) = SegmentReader::open(disk, self)? else { return Ok(None) };
+        loop {
+            match reader.look()? {
+                Look::Frame(frame) if frame.is_mark() => reader.step(&frame),
+                Look::Frame(frame) => return Ok(Some(frame.known_at)),
+                _ => return Ok(None),
+            }
+        }
+    }
+}
+
 /// A place in a segment, and the bytes from there on.
 pub(crate) struct SegmentReader {
     input: Box<dyn Read + Send>,

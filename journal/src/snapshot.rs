@@ -34,8 +34,11 @@ pub struct Found {
     /// `None`: there is none, and everything comes of the records.
     pub snapshot: Option<Snapshot>,
     /// Newer ones that are damaged: which file, and how.
-    pub damaged: Vec<(PathBuf, String)>,
+    pub damaged: Vec<Damaged>,
 }
+
+/// Which file is damaged, and how.
+pub type Damaged = (PathBuf, String);
 
 /// A snapshot whose parts were checked.
 pub struct Snapshot {
@@ -82,23 +85,45 @@ impl Snapshots {
     /// If the disk fails, or a snapshot is of another version: what a newer program wrote must not be passed over in silence.
     pub fn newest_good(&self) -> Result<Found, Error> {
         let mut damaged = Vec::new();
-        let mut ids = ids(&self.names()?);
-        ids.sort_unstable();
-        for id in ids.into_iter().rev() {
-            let checked = self.manifest(id)?.map_err(|why| (id.manifest(&self.dir), why)).and_then(|manifest| {
-                let bad =
-                    manifest.parts.iter().find_map(|part| Some((id.part(&self.dir, &part.name), self.check(id, part).err()?)));
-                bad.map_or(Ok(manifest), Err)
-            });
-            match checked {
-                Ok(manifest) => {
-                    let snapshot = Snapshot { manifest, disk: Arc::clone(&self.disk), dir: self.dir.clone(), id };
-                    return Ok(Found { snapshot: Some(snapshot), damaged });
-                }
+        for id in self.newest_first()? {
+            match self.checked(id)? {
+                Ok(snapshot) => return Ok(Found { snapshot: Some(snapshot), damaged }),
                 Err(bad) => damaged.push(bad),
             }
         }
         Ok(Found { snapshot: None, damaged })
+    }
+
+    /// All of them whose every byte is as it was written, the newest first, and those that are damaged: which file, and how. Reads all of all.
+    ///
+    /// # Errors
+    /// As [`Self::newest_good`].
+    pub fn all_good(&self) -> Result<(Vec<Snapshot>, Vec<Damaged>), Error> {
+        let (mut good, mut damaged) = (Vec::new(), Vec::new());
+        for id in self.newest_first()? {
+            match self.checked(id)? {
+                Ok(snapshot) => good.push(snapshot),
+                Err(bad) => damaged.push(bad),
+            }
+        }
+        Ok((good, damaged))
+    }
+
+    fn newest_first(&self) -> Result<Vec<Id>, Error> {
+        let mut ids = ids(&self.names()?);
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(ids)
+    }
+
+    /// The snapshot, or which of its files is damaged and how.
+    fn checked(&self, id: Id) -> Result<Result<Snapshot, Damaged>, Error> {
+        let manifest = match self.manifest(id)? {
+            Ok(manifest) => manifest,
+            Err(why) => return Ok(Err((id.manifest(&self.dir), why))),
+        };
+        let bad = manifest.parts.iter().find_map(|part| Some((id.part(&self.dir, &part.name), self.check(id, part).err()?)));
+        let snapshot = Snapshot { manifest, disk: Arc::clone(&self.disk), dir: self.dir.clone(), id };
+        Ok(bad.map_or(Ok(snapshot), Err))
     }
 
     fn names(&self) -> Result<Vec<String>, Error> {

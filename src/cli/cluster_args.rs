@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{EX_CONFIG, Failure};
 use crate::app::{Pace, together};
 use crate::cluster::{self, Cluster, Joined};
 use crate::config::Config;
+use crate::recovery;
 use crate::store::Store;
 
 /// Which process this is, of which.
@@ -35,9 +35,16 @@ impl ClusterArgs {
 ///
 /// # Errors
 /// If they don't come, or are to compute something else.
-pub fn join(cluster: &Cluster, config: &mut Config, pace: Pace, has_models: bool, alerts: bool) -> anyhow::Result<Joined> {
+pub fn join(
+    cluster: &Cluster,
+    config: &mut Config,
+    pace: Pace,
+    has_models: bool,
+    alerts: bool,
+    keeps_journal: bool,
+) -> anyhow::Result<Joined> {
     config.store.spool_dir = Some(config.store.spool_dir().join(format!("process-{}", cluster.process)));
-    let text = together(config, pace, has_models, alerts)?;
+    let text = together(config, pace, has_models, alerts, keeps_journal)?;
     let text = format!("{} processes, {text}", cluster.processes());
     Ok(tokio::task::block_in_place(|| cluster::join(cluster, &text))?)
 }
@@ -62,15 +69,10 @@ pub async fn open_store(config: &Config, role: &'static str, joined: Option<&Joi
     }
 }
 
-/// A journal belongs to one process so far.
-///
-/// # Errors
-/// If one is to be kept.
-pub fn refuse_journal(cluster: Option<&Cluster>, keeps_journal: bool) -> Result<(), Failure> {
-    if cluster.is_none() || !keeps_journal {
-        return Ok(());
-    }
-    let message = "a journal can't be kept by several processes yet (--hosts): their records would not end at the same quantum; \
-                   set journal.enabled = false (a replay: leave --journal away), or run one process";
-    Err(Failure { code: EX_CONFIG, message: message.into() })
+/// Of several processes each keeps a journal of its own, in a directory whose name says which of how many: with another number all begin anew.
+#[must_use]
+pub fn own_journal(journal: recovery::Settings, cluster: Option<&Cluster>) -> recovery::Settings {
+    let Some(cluster) = cluster else { return journal };
+    let dir = journal.dir.join(format!("process-{}-of-{}", cluster.process, cluster.processes()));
+    recovery::Settings { dir, ..journal }
 }

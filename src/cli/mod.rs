@@ -167,7 +167,8 @@ fn cluster_exit_code(error: &anyhow::Error) -> Option<u8> {
         JoinError::Differs { .. } | JoinError::Twice { .. } => EX_CONFIG,
         JoinError::Listen { .. } | JoinError::Missing { .. } | JoinError::Socket { .. } => EX_UNAVAILABLE,
     });
-    hosts.or(joining).or(error.downcast_ref::<PeerLost>().map(|_| EX_UNAVAILABLE))
+    let differ = error.downcast_ref::<crate::recovery::JournalsDiffer>().map(|_| EX_DATA);
+    hosts.or(joining).or(differ).or(error.downcast_ref::<PeerLost>().map(|_| EX_UNAVAILABLE))
 }
 
 /// Reads a configuration, or takes the defaults; warnings go to stderr.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::cluster_args::{ClusterArgs, join, open_store, refuse_journal};
+use super::cluster_args::{ClusterArgs, join, open_store, own_journal};
 use super::{EX_UNAVAILABLE, Failure, names, print, print_json, read_config, report, store_location};
 use crate::app::{Extras, Pace, Pipeline};
 use crate::frames::{BatchLimits, FrameBatch, FrameLogReader};
@@ -89,14 +89,13 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     let mut reader = FrameLogReader::open(&args.frames, limits)?;
     let cluster = args.cluster.cluster()?;
-    refuse_journal(cluster.as_ref(), args.journal.is_some())?;
     let (has_models, alerts) = (args.models.is_some(), !args.no_alerts);
-    let join = |cluster| join(cluster, &mut config, Pace::Replay, has_models, alerts);
+    let join = |cluster| join(cluster, &mut config, Pace::Replay, has_models, alerts, args.journal.is_some());
     let joined = cluster.as_ref().map(join).transpose()?;
     let store = if has_store { Some(open_store(&config, "replay", joined.as_ref(), Pace::Replay).await?) } else { None };
 
     let started = Instant::now();
-    let journal = args.journal.clone().map(|dir| config.journal_in(dir, args.skip_corrupt));
+    let journal = args.journal.clone().map(|dir| own_journal(config.journal_in(dir, args.skip_corrupt), cluster.as_ref()));
     let is_first = cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
     let load = |dir| if is_first { model_dir::load(dir) } else { Ok(Models::default()) };
     let models = args.models.as_deref().map(load).transpose()?;

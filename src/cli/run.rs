@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::cluster_args::{ClusterArgs, join, open_store, refuse_journal};
+use super::cluster_args::{ClusterArgs, join, open_store, own_journal};
 use super::{EX_CONFIG, EX_UNAVAILABLE, Failure, print, print_json, read_config, report, store_location};
 use crate::app::{Extras, Pace, Pipeline, Summary, settings};
 use crate::clock;
@@ -31,6 +31,8 @@ use crate::training::refits::Refits;
 
 /// What feeds have said and the engine has not taken yet.
 pub(super) const FEED_OUTPUTS_MAX: usize = 256;
+/// More than a process has connections.
+const PROCESSES_APART_MS: i64 = 64;
 /// Edits of files that wait.
 const RELOADS_MAX: usize = 4;
 
@@ -76,8 +78,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     config.engine.workers = args.workers.unwrap_or(config.engine.workers);
     let mut feeds = configured_feeds(&config, &args.config)?;
     let cluster = args.cluster.cluster()?;
-    refuse_journal(cluster.as_ref(), config.journal(args.skip_corrupt).is_some())?;
-    let join = |cluster| join(cluster, &mut config, Pace::Live, args.models.is_some(), true);
+    let journal = config.journal(args.skip_corrupt).map(|journal| own_journal(journal, cluster.as_ref()));
+    let join = |cluster| join(cluster, &mut config, Pace::Live, args.models.is_some(), true, journal.is_some());
     let joined = cluster.as_ref().map(join).transpose()?;
     let store = if has_store { Some(open_store(&config, "run", joined.as_ref(), Pace::Live).await?) } else { None };
     let started = Instant::now();
@@ -96,7 +98,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.models.is_some() {
         models.get_or_insert_default();
     }
-    let journal = config.journal(args.skip_corrupt);
     let journal_dir = journal.as_ref().map(|journal| journal.dir.clone());
     let extras = Extras { alerts: true, watch: None, models, journal, joined };
     let mut pipeline = Pipeline::start(&config, Pace::Live, store.as_ref(), extras)?;
@@ -108,7 +109,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (outputs, from_feeds) = mpsc::channel(FEED_OUTPUTS_MAX);
     let mut running = JoinSet::new();
     for (venue, feed) in feeds {
-        running.spawn(run_feed(venue, feed, earlier(&restored, venue), outputs.clone(), shutdown.clone()));
+        running.spawn(run_feed(venue, feed, earlier(&restored, venue, cluster.as_ref()), outputs.clone(), shutdown.clone()));
     }
     if running.is_empty() {
         // Of several processes one that has no symbol works for the others until it is told to stop.
@@ -205,12 +206,14 @@ fn share(feeds: Vec<(Venue, Feed)>, cluster: &Cluster) -> Vec<(Venue, Feed)> {
     feeds.into_iter().filter_map(share).collect()
 }
 
-/// What the run before has left to a venue's feed.
-fn earlier(restored: &Restored, venue: Venue) -> Earlier {
+/// What the run before has left to a venue's feed. Several processes begin at the same quantum, and a gap's key names no process: those of each begin some
+/// milliseconds before those of the one before, as those of its connections do after each other.
+fn earlier(restored: &Restored, venue: Venue, cluster: Option<&Cluster>) -> Earlier {
     let Some(known_at) = restored.known_at else { return Earlier::default() };
     let mut unhealed = restored.ongoing.unhealed(known_at, clock::now_ms());
     unhealed.retain(|gap| gap.venue == venue.to_string());
-    Earlier { since_ms: i64::try_from(known_at).ok(), unhealed }
+    let before_ms = cluster.map_or(0, |cluster| cluster.process as i64 * PROCESSES_APART_MS);
+    Earlier { since_ms: i64::try_from(known_at).ok().map(|since_ms| since_ms - before_ms), unhealed }
 }
 
 fn tell(args: &RunArgs, summary: &Summary, frames: u64, elapsed: Duration) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
-//! `regimeflow status`: how a live run is doing, as it last wrote it down.
+//! `regimeflow status`: how a live run is doing, as it last wrote it down. Of several processes each of those whose journals lie here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -40,18 +40,55 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
             unavailable("no journal is kept, so no status is: set journal.enabled and a store or journal.dir".into()).into()
         );
     };
-    let path = Report::path(&journal.dir);
-    let Some(report) = Report::read(&journal.dir).with_context(|| format!("reading {}", path.display()))? else {
+    if let Some(report) = read(&journal.dir)? {
+        if args.json {
+            print_json(&json(&report))?
+        } else {
+            print(&text_now(&report))?
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut processes = Vec::new();
+    for (name, dir) in process_dirs(&journal.dir) {
+        processes.extend(read(&dir)?.map(|report| (name, report)));
+    }
+    if processes.is_empty() {
+        let path = Report::path(&journal.dir);
         let path = path.display();
         return Err(unavailable(format!("there is no {path}: no run has been there; give the --config or --store of one")).into());
-    };
-    let (age_ms, lives) = ((clock::now_ms() - report.written_at).max(0), report.lives());
+    }
     if args.json {
-        print_json(&json!({ "age_ms": age_ms, "lives": lives, "status": report }))?;
+        let all: serde_json::Map<_, _> = processes.into_iter().map(|(name, report)| (name, json(&report))).collect();
+        print_json(&all)?;
     } else {
-        print(&text(&report, age_ms, lives))?;
+        let all: Vec<_> = processes.iter().map(|(name, report)| format!("{name}\n{}", text_now(report))).collect();
+        print(&all.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn read(dir: &Path) -> anyhow::Result<Option<Report>> {
+    Report::read(dir).with_context(|| format!("reading {}", Report::path(dir).display()))
+}
+
+/// Where several processes keep their journals, if they do.
+fn process_dirs(dir: &Path) -> Vec<(String, PathBuf)> {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut dirs: Vec<_> = names.filter(|name| name.starts_with("process-")).map(|name| (name.clone(), dir.join(name))).collect();
+    dirs.sort_unstable();
+    dirs
+}
+
+fn age_ms(report: &Report) -> i64 {
+    (clock::now_ms() - report.written_at).max(0)
+}
+
+fn json(report: &Report) -> serde_json::Value {
+    json!({ "age_ms": age_ms(report), "lives": report.lives(), "status": report })
+}
+
+fn text_now(report: &Report) -> String {
+    text(report, age_ms(report), report.lives())
 }
 
 fn text(report: &Report, age_ms: i64, lives: Option<bool>) -> String {

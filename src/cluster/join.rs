@@ -139,6 +139,27 @@ impl Joined {
         }
     }
 
+    /// Says a text to all others, and hears one of each: answers with those of all processes, this one's included, in order. All must do the same, before
+    /// timely has the connections.
+    ///
+    /// # Errors
+    /// [`PeerLost`].
+    pub fn exchange(&mut self, text: &str) -> Result<Vec<String>, PeerLost> {
+        for (peer, link) in self.links.iter_mut().enumerate() {
+            if let Some(Err(error)) = link.as_mut().map(|link| link.say(text)) {
+                tracing::debug!(peer, %error, "a peer can't be told anything"); // hearing it says so, too, and the others are told meanwhile
+            }
+        }
+        let hear = |(peer, link): (usize, &mut Option<Link>)| match link {
+            None => Ok(text.to_owned()),
+            Some(link) => link.hear().map_err(|error| {
+                std::thread::sleep(CLOSE_AFTER); // the others are to see for themselves who is lost
+                self.lost.named(peer, &why(&error))
+            }),
+        };
+        self.links.iter_mut().enumerate().map(hear).collect()
+    }
+
     /// What timely's workers, `threads` of this process, are built from.
     ///
     /// # Errors
@@ -149,6 +170,14 @@ impl Joined {
         let own = ProcessBuilder::new_typed_vector(threads, hooks.refill.clone(), hooks.spill.clone());
         let (builders, guard) = initialize_networking_from_sockets(own, self.links, self.process, threads, hooks)?;
         Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
+    }
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "its connection ended before its work began".to_owned(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it never said what its journal holds".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -272,4 +301,26 @@ fn read_greeting(stream: &mut TcpStream) -> io::Result<(u64, String)> {
     let mut text = String::new();
     stream.take(length).read_to_string(&mut text)?;
     Ok((process, text))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_comes_to_all() {
+        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = free.map(|listener| listener.local_addr().unwrap().to_string()).to_vec();
+        let work = |process: usize| {
+            let cluster = Cluster { process, addresses: addresses.clone() };
+            move || {
+                let mut joined = join(&cluster, "the same").unwrap();
+                assert_eq!(joined.exchange(&format!("said by {process}")).unwrap(), ["said by 0", "said by 1", "said by 2"]);
+                process == 2 || joined.exchange("").is_err() // the third goes without another word
+            }
+        };
+        let threads = [0, 1, 2].map(work).map(std::thread::spawn);
+        assert_eq!(threads.map(|thread| thread.join().unwrap()), [true; 3]);
+    }
 }

@@ -17,6 +17,10 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const QUESTIONS: u32 = 3;
 /// What was sent and not acknowledged for so long, ditto.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(8);
+/// A peer may take so long until it says what is waited for before timely begins: it opens its store and reads its snapshots.
+const SAY_MAX: Duration = Duration::from_secs(900);
+/// What is said before timely begins is shorter: it must fit into a socket, since all speak before they listen.
+const SAID_BYTES_MAX: u64 = 16_384;
 /// Timely's messages begin with a header of six numbers, big-endian; the fifth is the length of what follows. The last one is all zeros.
 const HEADER_BYTES: usize = 48;
 const LENGTH_AT: usize = 32;
@@ -84,6 +88,29 @@ impl Link {
             (Err(error), Ok(())) if error.kind() == io::ErrorKind::WouldBlock => None,
             (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
         }
+    }
+
+    /// Says a text, before timely writes here.
+    pub fn say(&mut self, text: &str) -> io::Result<()> {
+        if text.len() as u64 > SAID_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "what this process says of its journal is too long"));
+        }
+        self.stream.write_all(&[&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat())
+    }
+
+    /// Hears one, before timely reads here.
+    pub fn hear(&mut self) -> io::Result<String> {
+        self.stream.set_read_timeout(Some(SAY_MAX))?;
+        let mut length = [0; 8];
+        self.stream.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length);
+        if length > SAID_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "what it says is not that of this program and version"));
+        }
+        let mut text = vec![0; usize::try_from(length).unwrap_or_default()];
+        self.stream.read_exact(&mut text)?;
+        self.stream.set_read_timeout(None)?;
+        String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     fn failed(&self, error: io::Error) -> io::Error {

@@ -34,7 +34,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    pub(super) fn new(addresses: Vec<String>) -> Arc<Self> {
+    pub(crate) fn new(addresses: Vec<String>) -> Arc<Self> {
         Arc::new(Self { addresses, first: OnceLock::new(), sockets: Mutex::default(), is_closing: AtomicBool::new(false) })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Every process is started with the same file of [hosts] and its own number. They [join] each other, see that all are to compute the same,
 //! and hand the sockets to timely. Whoever is [lost] afterwards ends all of them: timely is fail-stop, and all are
-//! started again (without journals so far: a replay begins anew). Sockets are ours, and not made by timely, so that a wrong configuration is told by name before anything
+//! started again (they go on from their journals, if they keep any). Sockets are ours, and not made by timely, so that a wrong configuration is told by name before anything
 //! is computed, nothing is printed on stdout, and a process knows which peer went away.
 //!
 //! Limits: no encryption and no password between the processes, so their addresses belong on a network of one's own. The number of processes

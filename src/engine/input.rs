@@ -47,6 +47,12 @@ pub struct Past {
 }
 
 impl Past {
+    /// Nothing had entered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.clocks.is_empty() && self.entries.is_empty()
+    }
+
     /// Takes in what came after it.
     pub fn append(&mut self, mut later: Self) {
         self.rows.append(&mut later.rows);
@@ -79,17 +85,44 @@ pub struct Input {
     past_rows: usize,
     accounts: Arc<Accounts>,
     dealing: Dealing,
-    /// With several processes: how far ahead of the others this one may be.
-    pace: Option<Pace>,
+    paces: Paces,
 }
 
-/// Among whom batches are dealt out.
+/// With several processes: how far ahead of the others this one may be.
+#[derive(Default)]
+pub(super) struct Paces {
+    /// In batches.
+    pub batches: Option<Pace>,
+    /// In hand-overs of what an earlier run left.
+    pub restoring: Option<Pace>,
+}
+
+/// Which batches are this process's. Where several read the same frames, each has its turn, whatever its number of workers, and however many batches are passed over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dealing {
-    /// The number of this process's first worker among them.
-    pub first: usize,
-    /// How many they are. Where all processes read the same frames these are all of their workers, and each process hands over what falls to its own.
-    pub workers: usize,
+    process: usize,
+    processes: usize,
+    /// Whose turn it is.
+    next: usize,
+}
+
+impl Dealing {
+    /// All are.
+    pub fn alone() -> Self {
+        Self::among(0, 1)
+    }
+
+    /// One in `processes`.
+    pub fn among(process: usize, processes: usize) -> Self {
+        Self { process, processes, next: 0 }
+    }
+
+    /// Whether the next one is.
+    fn is_mine(&mut self) -> bool {
+        let turn = self.next;
+        self.next = (self.next + 1) % self.processes;
+        turn == self.process
+    }
 }
 
 /// How arrival is cut.
@@ -131,7 +164,7 @@ impl Input {
         idle_ms: u64,
         accounts: Arc<Accounts>,
         dealing: Dealing,
-        pace: Option<Pace>,
+        paces: Paces,
     ) -> Self {
         Self {
             workers,
@@ -146,7 +179,7 @@ impl Input {
             past_rows: 0,
             accounts,
             dealing,
-            pace,
+            paces,
         }
     }
 
@@ -163,10 +196,9 @@ impl Input {
         let past = std::mem::take(&mut self.past);
         self.past_rows = 0;
         let Some(&(known_at, _)) = past.last() else { return true };
-        let worker = self.next;
-        self.next = (self.next + 1) % self.workers.len();
+        let worker = self.next_worker();
         let sent = self.send(worker, Message::Restored(past));
-        sent && self.advance_others(Some(worker), known_at)
+        sent && self.advance_others(Some(worker), known_at) && keep(&mut self.paces.restoring, known_at)
     }
 
     /// The earlier run is restored, up to `known_at`; live frames come next. `heard` are the venues that had not fallen silent: they do so now,
@@ -177,20 +209,21 @@ impl Input {
         for venue in heard {
             self.heard_ns[venue as usize] = i64::try_from(known_at).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         }
-        self.all_restored()
+        self.all_restored(known_at)
     }
 
     /// The earlier run is restored, up to `known_at`; the same frames come again, and go on from there.
     #[must_use]
     pub fn go_on_behind(&mut self, known_at: u64) -> bool {
         self.taken_to = known_at;
-        self.all_restored()
+        self.all_restored(known_at)
     }
 
-    fn all_restored(&mut self) -> bool {
+    /// Others may have more to give back, and don't wait for this process.
+    fn all_restored(&mut self, known_at: u64) -> bool {
         let all_given = self.hand_over_past();
-        self.next = 0; // where several processes deal out the same frames, they begin alike
-        all_given && (0..self.workers.len()).all(|worker| self.send(worker, Message::AllRestored))
+        let goes_on = all_given && (self.paces.restoring.is_none() || self.advance_others(None, known_at));
+        goes_on && (0..self.workers.len()).all(|worker| self.send(worker, Message::AllRestored))
     }
 
     /// Hands frames to a worker. Waits while it has too much to do. False: the workers are gone.
@@ -200,6 +233,7 @@ impl Input {
         let before = self.known_at.max(self.taken_to);
         let mut idle = Vec::new();
         let mut last_ns = self.quantum.last_ns(self.known_at);
+        let is_mine = self.dealing.is_mine();
         let mut taken = 0;
         for frame in &batch.frames {
             if frame.recv_ns > last_ns {
@@ -220,10 +254,10 @@ impl Input {
             Arc::make_mut(&mut batch).frames.drain(..taken); // knowledge time never falls, so they are the first ones
             idle.retain(|(known_at, _)| *known_at > self.taken_to);
         }
-        let worker = self.next_worker();
+        let worker = is_mine.then(|| self.next_worker());
         let sent = worker.is_none_or(|worker| self.send(worker, Message::Frames { batch, known_at: before, idle }));
         let known_at = self.known_at;
-        sent && self.advance_others(worker, known_at) && self.pace.as_mut().is_none_or(|pace| pace.keep(known_at))
+        sent && self.advance_others(worker, known_at) && keep(&mut self.paces.batches, known_at)
     }
 
     fn pass_over(&self, frames: &[FrameRef]) {
@@ -234,12 +268,11 @@ impl Input {
         self.accounts.add(&mut tally);
     }
 
-    /// Whose turn it is; `None`: a worker's of another process.
-    fn next_worker(&mut self) -> Option<usize> {
-        let Dealing { first, workers } = self.dealing;
+    /// Of this process's.
+    fn next_worker(&mut self) -> usize {
         let worker = self.next;
-        self.next = (self.next + 1) % workers;
-        worker.checked_sub(first).filter(|worker| *worker < self.workers.len())
+        self.next = (self.next + 1) % self.workers.len();
+        worker
     }
 
     fn advance_others(&self, worker: Option<usize>, known_at: u64) -> bool {
@@ -320,9 +353,30 @@ impl Input {
     }
 }
 
+/// Waits for the other processes. False: one is lost.
+fn keep(pace: &mut Option<Pace>, known_at: u64) -> bool {
+    pace.as_mut().is_none_or(|pace| pace.keep(known_at))
+}
+
 impl Drop for Input {
     fn drop(&mut self) {
         self.workers.clear();
         self.wakers.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_has_its_turn() {
+        let mut dealings = [0, 1, 2].map(|process| Dealing::among(process, 3));
+        for batch in 0..10 {
+            let mine = [0, 1, 2].map(|process: usize| dealings[process].is_mine());
+            assert_eq!(mine, [0, 1, 2].map(|process| process == batch % 3), "batch {batch}");
+        }
+        let mut alone = Dealing::alone();
+        assert!((0..3).all(|_| alone.is_mine()));
     }
 }

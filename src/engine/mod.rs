@@ -6,8 +6,9 @@
 //!
 //! With several processes ([`crate::cluster`]) the workers of all are one dataflow, and each process has an input and a collector of its own: what it
 //! reads, and the rows of the instruments that its workers hold. A quantum is complete when it is in all of them. `pace` bounds
-//! what is under way between processes, `telling` takes alerts to the one that tells people.
+//! what is under way between processes, `telling` takes alerts to the one that tells people, `agreement` says what is durable in all of them.
 
+mod agreement;
 mod input;
 mod output;
 mod pace;
@@ -36,7 +37,8 @@ use timely::worker::Worker;
 use crate::accounts::Accounts;
 use crate::cluster::{Joined, Lost};
 use crate::recovery::Entry;
-use input::{Dealing, Message, Quantum};
+pub use agreement::{Agreement, CommonSnapshots, Start};
+use input::{Dealing, Message, Paces, Quantum};
 pub use input::{Input, Past};
 pub use output::{Bundle, Collector, Next};
 use pace::Pace;
@@ -52,6 +54,8 @@ const OUTPUT_MESSAGES_MAX: usize = 1_024;
 
 /// Batches that a process may be ahead of the others, for each worker of all of them.
 const BATCHES_AHEAD_MAX: usize = 8;
+/// The same of what an earlier run left, in hand-overs to a worker.
+const HAND_OVERS_AHEAD_MAX: usize = 8;
 /// Live, batches are small, and clocks of hosts differ.
 const LIVE_BATCHES_AHEAD_MAX: usize = 1_024;
 /// Several hosts' silence is compared this many quanta generously.
@@ -78,6 +82,8 @@ pub struct Settings {
     pub shares_frames: bool,
     /// With several processes: the first one tells people.
     pub tells: bool,
+    /// With several processes that keep journals: where they begin.
+    pub start: Option<Start>,
 }
 
 /// What the workers say.
@@ -106,6 +112,8 @@ pub struct Engine {
     pub running: Running,
     /// With several processes, and where people are told.
     pub teller: Option<Teller>,
+    /// With several processes, and where journals are kept.
+    pub agreement: Option<Agreement>,
 }
 
 /// The running workers and what they share.
@@ -167,17 +175,21 @@ pub fn start(
     let (to_collector, from_workers) = bounded(OUTPUT_MESSAGES_MAX);
     let wakers = source::Wakers::new(workers);
     let reached = Arc::new(Reached::default());
-    let (mut dealing, mut pace, mut wires, mut teller) = (Dealing { first: 0, workers }, None, None, None);
+    let (mut dealing, mut paces, mut wires, mut teller) = (Dealing::alone(), Paces::default(), None, None);
+    let (mut agreed, mut agreement) = (None, None);
     let lost = joined.as_ref().map(|joined| Arc::clone(&joined.lost));
     let is_first = joined.as_ref().is_none_or(|joined| joined.process == 0);
     if let Some(Joined { process, processes, lost, .. }) = &joined {
         let all = processes * workers;
         if settings.shares_frames {
-            dealing = Dealing { first: process * workers, workers: all };
+            dealing = Dealing::among(*process, *processes);
         }
         let ahead = if settings.shares_frames { BATCHES_AHEAD_MAX * all } else { LIVE_BATCHES_AHEAD_MAX };
-        pace = Some(Pace::new(Arc::clone(&reached), Arc::clone(lost), ahead));
+        let pace = |batches_max| Some(Pace::new(Arc::clone(&reached), Arc::clone(lost), batches_max));
+        paces = Paces { batches: pace(ahead), restoring: pace(HAND_OVERS_AHEAD_MAX) };
         (wires, teller) = settings.tells.then(|| telling::wires(*process, workers, Arc::clone(lost))).unzip();
+        let agree = |start| agreement::wires(*process, *processes, start, Arc::clone(lost));
+        (agreed, agreement) = settings.start.map(agree).unzip();
     }
     let (ready, is_ready) = bounded(workers);
     let states = std::mem::take(&mut settings.states);
@@ -188,7 +200,7 @@ pub fn start(
     let (senders, seats): (Vec<_>, Vec<_>) = (0..workers).map(seat).unzip();
     drop((states, ready)); // they are the workers'
     let quantum = Quantum::new(settings.quantum_ms);
-    let mut input = Input::new(senders, wakers.clone(), quantum, settings.idle_ms, Arc::clone(&accounts), dealing, pace);
+    let mut input = Input::new(senders, wakers.clone(), quantum, settings.idle_ms, Arc::clone(&accounts), dealing, paces);
     let collector = Collector::new(from_workers, Arc::clone(&reached));
     let running = {
         let shared = Shared {
@@ -202,6 +214,7 @@ pub fn start(
             instruments: Arc::clone(&instruments),
             first: joined.as_ref().map(|joined| joined.process * workers),
             wires,
+            agreed,
             ends: Arc::clone(&ends),
         };
         let work = move || shared.run(joined);
@@ -224,6 +237,7 @@ pub fn start(
         collector,
         running: Running { workers: running, accounts, counters, instruments, lost, reached, ends },
         teller,
+        agreement,
     })
 }
 
@@ -249,6 +263,7 @@ struct Shared {
     /// With several processes: the number of the first of them.
     first: Option<usize>,
     wires: Option<telling::Wires>,
+    agreed: Option<agreement::Wires>,
     ends: Arc<AtomicBool>,
 }
 
@@ -277,10 +292,14 @@ impl Shared {
         let keep: Keep = Arc::new(move |state| {
             let _ = saved.send(Output::Saved(state)); // as below
         });
-        let keeping = Keeping::new(worker.index(), worker.peers(), keep, states);
+        let (peers, processes) = (worker.peers(), worker.peers() / self.settings.workers);
+        let keeping = Keeping::new(worker.index(), peers, keep, states).of_processes(processes);
         worker.dataflow::<u64, _, _>(|scope| self.build(scope, local, input, keeping.clone(), &probe));
         if let Some(wires) = &self.wires {
             worker.dataflow::<u64, _, _>(|scope| telling::build(scope, wires, local == 0));
+        }
+        if let Some(agreed) = &self.agreed {
+            worker.dataflow::<u64, _, _>(|scope| agreement::build(scope, agreed, local == 0));
         }
         let _ = ready.send(keeping.failed()); // nobody waits any more: as good
         drop((keeping, ready));

@@ -60,6 +60,18 @@ impl Collector {
         }
     }
 
+    /// Every quantum before it is complete; `u64::MAX`: all are, and no more come.
+    #[must_use]
+    pub fn complete_to(&self) -> u64 {
+        self.complete_to
+    }
+
+    /// What was given out before the quantum `held` is kept; `None`: everything that was. For who asks with patience only.
+    pub fn note_kept(&self, held: Option<u64>) {
+        let first = self.waiting.first_key_value().map_or(u64::MAX, |(first, _)| *first);
+        self.reached.set(held.unwrap_or(first.min(self.complete_to)));
+    }
+
     /// The next complete quantum; waits for it, so long at most. Without a limit of patience: everything given out before is kept.
     pub fn next(&mut self, patience: Option<Duration>) -> Next {
         loop {

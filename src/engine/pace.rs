@@ -2,6 +2,8 @@
 //! yet would pile up. The feeder waits until the quantum that it had reached some batches ago is the next one to be kept: complete in all processes,
 //! told and handed to the store in this one.
 //!
+//! What an earlier run left is given back at such a pace, too, in hand-overs instead of batches.
+//!
 //! It never waits for ever: every process gets at least as far as the slowest, and none waits for more than that.
 
 use std::collections::VecDeque;

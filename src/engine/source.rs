@@ -150,10 +150,11 @@ pub(super) fn source<'scope>(
                 Ok(Message::Restored(quanta)) => {
                     for (known_at, Past { rows, mut clocks, entries }) in quanta {
                         at.advance(known_at);
+                        reading.name(rows.iter().map(BaseRow::instrument));
                         if let Some(capability) = &at.restored {
                             restored_out.activate().session(capability).give_iterator(rows.into_iter());
                         }
-                        emit(at, &mut Vec::new(), &mut clocks, &mut Vec::new());
+                        emit(at, &mut Vec::new(), &mut clocks, &mut reading.told);
                         entries.into_iter().for_each(|entry| reading.send(Output::Entered(known_at, entry)));
                     }
                     activator.activate();
@@ -347,15 +348,23 @@ impl Reading {
             }
             let heard = &mut self.heard[frame.venue as usize];
             self.ticks[before..].iter().for_each(|tick| heard.note(tick));
-            if let Some(names) = &self.parsing.names {
-                let fresh = self.ticks[before..].iter().map(Tick::instrument).filter(|id| self.named.insert(*id));
-                self.told.extend(fresh.filter_map(|id| names.get(id)).map(|known| Told::Name(known.venue, known.symbol.clone())));
+            if self.parsing.names.is_some() {
+                let ticks = std::mem::take(&mut self.ticks);
+                self.name(ticks[before..].iter().map(Tick::instrument));
+                self.ticks = ticks;
             }
         }
         self.counts.add(frame.venue, &outcome);
         if let Outcome::Rejected(rejection) = outcome {
             self.send_rejected(frame.venue.as_str(), rejection.stream, rejection.reason, payload, frame.line, known_at);
         }
+    }
+
+    /// The other processes, if there are any, are to be told these names in the quantum at hand, unless they know them.
+    fn name(&mut self, instruments: impl Iterator<Item = InstrumentId>) {
+        let Some(names) = &self.parsing.names else { return };
+        let fresh = instruments.filter(|id| self.named.insert(*id));
+        self.told.extend(fresh.filter_map(|id| names.get(id)).map(|known| Told::Name(known.venue, known.symbol.clone())));
     }
 
     fn refuse(&mut self, defect: &Defect, known_at: u64) {

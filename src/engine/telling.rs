@@ -45,7 +45,8 @@ struct Inlet<T> {
     waker: Waker,
 }
 
-type Waker = Arc<Mutex<Option<SyncActivator>>>;
+/// Wakes the worker that reads a channel, once there is one.
+pub(super) type Waker = Arc<Mutex<Option<SyncActivator>>>;
 
 impl<T> Inlet<T> {
     fn send(&self, value: T) -> bool {
@@ -62,7 +63,7 @@ impl<T> Drop for Inlet<T> {
     }
 }
 
-fn wake(waker: &Waker) {
+pub(super) fn wake(waker: &Waker) {
     if let Some(waker) = waker.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
         let _ = waker.activate(); // fails only when the worker is gone
     }

@@ -7,9 +7,16 @@
 //! the records since back to the hot path, which passes them on to the views; they make the same rows with the same `known_at` again, which the
 //! store and the outbox know how to take twice.
 //!
+//! Several processes keep a journal each. A quantum goes on in any of them when it is durable in all ([`in_step`]), and at a start all begin at the last one
+//! that is ([`offers`], [`joint`]).
+//!
 //! Limits: a quantum that was not durable when the process died was never told or stored; live, it is a gap (from the last durable
-//! quantum on), in a replay its frames are read again. The workers may be others than before: rows find their worker by themselves.
+//! quantum on), in a replay its frames are read again. The workers may be others than before: rows find their worker by themselves. The number of processes
+//! may not: another has journals of its own.
 
+mod in_step;
+mod joint;
+mod offers;
 mod ongoing;
 mod record;
 mod recorder;
@@ -18,6 +25,7 @@ mod snapshots;
 
 use serde::{Deserialize, Serialize};
 
+pub use offers::JournalsDiffer;
 pub use ongoing::Ongoing;
 pub use recorder::{Entered, Recorder};
 pub use restore::{Opened, Past, Restored, Settings, open};

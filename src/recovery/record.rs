@@ -55,14 +55,16 @@ impl Record {
 pub(super) struct Encoder {
     /// Whose names are in the journal. Whoever restores an earlier run adds to it.
     named: Arc<Mutex<HashSet<InstrumentId>>>,
+    /// A quantum that holds nothing has a record, too: with several processes it says that this one has nothing to add.
+    keeps_empty: bool,
 }
 
 impl Encoder {
-    pub fn new(named: Arc<Mutex<HashSet<InstrumentId>>>) -> Self {
-        Self { named }
+    pub fn new(named: Arc<Mutex<HashSet<InstrumentId>>>, keeps_empty: bool) -> Self {
+        Self { named, keeps_empty }
     }
 
-    /// The quantum's records, each with its kind. Empty: it holds nothing that must be kept.
+    /// The quantum's records, each with its kind. None: it holds nothing that must be kept.
     pub fn encode(&self, bundle: &mut Bundle, instruments: &Instruments) -> anyhow::Result<Vec<(u8, Vec<u8>)>> {
         let mut parts =
             Parts { record: Record { clocks: std::mem::take(&mut bundle.clocks), ..Record::default() }, ..Parts::default() };
@@ -82,7 +84,7 @@ impl Encoder {
             }
             parts.record.rows.push(row);
         }
-        parts.end()
+        parts.end(self.keeps_empty)
     }
 }
 
@@ -107,10 +109,32 @@ impl Parts {
         Ok(())
     }
 
-    fn end(mut self) -> anyhow::Result<Vec<(u8, Vec<u8>)>> {
-        if self.record.part > 0 || self.bytes > 0 || !self.record.clocks.is_empty() {
+    fn end(mut self, keeps_empty: bool) -> anyhow::Result<Vec<(u8, Vec<u8>)>> {
+        if keeps_empty || self.record.part > 0 || self.bytes > 0 || !self.record.clocks.is_empty() {
             self.full.push((QUANTUM, self.record.encode()?));
         }
         Ok(self.full)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn encoded(keeps_empty: bool, clocks: &[Clock]) -> Vec<(u8, Vec<u8>)> {
+        let mut bundle = Bundle { clocks: clocks.to_vec(), ..Bundle::default() };
+        Encoder::new(Arc::default(), keeps_empty).encode(&mut bundle, &Instruments::default()).unwrap()
+    }
+
+    #[test]
+    fn a_quantum_without_anything_has_a_record_where_others_wait_for_it() {
+        assert_eq!(encoded(false, &[]), []);
+        for (keeps_empty, clocks) in [(true, &[][..]), (false, &[Clock::Flush]), (true, &[Clock::Flush])] {
+            let records = encoded(keeps_empty, clocks);
+            let [(QUANTUM, bytes)] = &records[..] else { panic!("{records:?}") };
+            let record = Record::decode(bytes).unwrap();
+            assert_eq!((record.part, record.clocks.as_slice(), record.rows.len()), (0, clocks, 0));
+        }
     }
 }

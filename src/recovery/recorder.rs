@@ -1,4 +1,5 @@
-//! The recorder: between the collector and the keeper. What entered is durable before what follows from it goes on.
+//! The recorder: between the collector and the keeper. What entered is durable before what follows from it goes on; with several processes, in all of them
+//! ([`super::in_step`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,22 +13,23 @@ use dataflows::model::Instruments;
 use journal::{GroupSync, Refused, Seq};
 
 use super::Entry;
+use super::in_step::InStep;
 use super::ongoing::Ongoing;
 use super::record::Encoder;
 use super::restore::{Opened, Past};
 use super::snapshots::{About, Cut};
 use crate::crash;
-use crate::engine::{Bundle, Collector, Next};
+use crate::engine::{Agreement, Bundle, Collector, Next};
 use crate::rules::Rules;
 use crate::store::Quantum;
 use crate::store::edge::EdgeRow;
 
 /// How often is looked whether the disk has finished, while something waits for it.
-const LOOK: Duration = Duration::from_millis(1);
+pub(super) const LOOK: Duration = Duration::from_millis(1);
 /// Quanta that wait for the disk. (Beyond them the engine waits, and with it the feeds.)
-const HELD_MAX: usize = 256;
+pub(super) const HELD_MAX: usize = 256;
 /// A disk that takes nothing for so long is told of.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A quantum that may go on: what entered in it is durable.
 #[derive(Debug, Default)]
@@ -78,26 +80,31 @@ pub(super) struct Writing {
     pub ongoing: Ongoing,
     /// The run is to end, and a disk that fails is not waited for beyond this.
     pub end_at: Arc<OnceLock<Instant>>,
+    /// With several processes.
+    pub in_step: Option<InStep>,
 }
 
 /// See the module.
 pub struct Recorder {
-    collector: Collector,
+    pub(super) collector: Collector,
     from_edge: Receiver<EdgeRow>,
     new_rules: Receiver<Rules>,
-    writing: Option<Writing>,
+    pub(super) writing: Option<Writing>,
 }
 
 impl Recorder {
-    /// Writes into the journal that was opened, and hands out what earlier runs left in it. Without one, quanta go on as they come.
+    /// Writes into the journal that was opened, and hands out what earlier runs left in it. Without one, quanta go on as they come. `agreement`: with
+    /// those of other processes.
     #[must_use]
     pub fn of(
         opened: Option<Opened>,
         collector: Collector,
         from_edge: Receiver<EdgeRow>,
         new_rules: Receiver<Rules>,
+        agreement: Option<Agreement>,
     ) -> (Option<Past>, Self) {
-        let (past, writing) = opened.map(|Opened { writing, past, .. }| (past, writing)).unzip();
+        let in_step = agreement.map(InStep::new);
+        let (past, writing) = opened.map(|Opened { writing, past, .. }| (past, Writing { in_step, ..writing })).unzip();
         (past, Self { collector, from_edge, new_rules, writing })
     }
 
@@ -106,6 +113,9 @@ impl Recorder {
     /// # Errors
     /// If the journal can't go on (what fails for a while, a full disk say, is waited for).
     pub fn next_quantum(&mut self) -> anyhow::Result<Option<Entered>> {
+        if self.writing.as_ref().is_some_and(|writing| writing.in_step.is_some()) {
+            return self.next_in_step();
+        }
         let mut tries = 0;
         loop {
             let mut patience = None;
@@ -113,8 +123,7 @@ impl Recorder {
                 && let Some(first) = writing.held.front()
             {
                 if writing.sync.durable() >= first.seq {
-                    crash::point("journal: durable");
-                    return Ok(writing.held.pop_front());
+                    return Ok(writing.let_go());
                 }
                 patience = Some(LOOK);
                 if writing.held.len() >= HELD_MAX {
@@ -172,7 +181,7 @@ impl Recorder {
         Ok(Some(first))
     }
 
-    fn take(&mut self, mut bundle: Bundle) -> anyhow::Result<Option<Entered>> {
+    pub(super) fn take(&mut self, mut bundle: Bundle) -> anyhow::Result<Option<Entered>> {
         let bounds = self.writing.as_ref().map(|writing| &writing.bounds);
         let is_recorded = bounds.is_some_and(|bounds| bundle.known_at < bounds.recorded_before.load(Ordering::Acquire));
         let is_past = bounds.is_some_and(|bounds| bundle.known_at < bounds.remembered_before);
@@ -190,7 +199,7 @@ impl Recorder {
                 }
             }
             if !is_recorded {
-                seq = writing.append(&mut bundle)?;
+                seq = writing.append(&mut bundle, || self.collector.take_in())?;
                 cut = (!states.is_empty()).then(|| Box::new(writing.cut(bundle.known_at, states)));
             }
         }
@@ -216,27 +225,45 @@ impl Recorder {
 }
 
 impl Writing {
+    /// The first quantum goes on.
+    pub fn let_go(&mut self) -> Option<Entered> {
+        crash::point("journal: durable");
+        self.held.pop_front()
+    }
+
     fn cut(&self, known_at: u64, states: Vec<SavedState>) -> Cut {
         let names = self.instruments.listed().into_iter().map(|known| (known.venue, known.symbol.clone())).collect();
         let about = About { known_at, ongoing: self.ongoing.clone(), names };
         Cut { seq: self.last, about, states, alerts: Vec::new() }
     }
 
-    /// Answers with the quantum's last record, which is not durable yet.
-    fn append(&mut self, bundle: &mut Bundle) -> anyhow::Result<Seq> {
+    /// Answers with the quantum's last record, which is not durable yet. With several processes, whoever waits for room must take in
+    /// `meanwhile` what this process's workers say.
+    pub fn append(&mut self, bundle: &mut Bundle, mut meanwhile: impl FnMut()) -> anyhow::Result<Seq> {
         crash::point("journal: before append");
         for (kind, payload) in self.encoder.encode(bundle, &self.instruments).context("writing a record of the journal")? {
-            let mut tries = 0;
+            let wait = if self.in_step.is_some() { LOOK } else { PATIENCE };
+            let (mut waits, mut tries) = (0, 0);
             self.last = loop {
-                match self.sync.append_within(bundle.known_at, kind, &payload, PATIENCE) {
+                match self.sync.append_within(bundle.known_at, kind, &payload, wait) {
                     Ok(seq) => break seq,
                     Err(Refused::Full { .. }) => {
-                        tries += 1;
-                        self.bear_with_it(tries)?;
+                        waits += 1;
+                        if wait * waits >= PATIENCE * (tries + 1) {
+                            tries += 1;
+                            self.bear_with_it(tries)?;
+                        }
+                        if let Some(in_step) = &self.in_step {
+                            in_step.goes_on()?;
+                            meanwhile();
+                        }
                     }
                     Err(refused) => return Err(refused).context("writing a record of the journal"),
                 }
             };
+        }
+        if let Some(in_step) = &mut self.in_step {
+            in_step.recorded(self.last, bundle.known_at);
         }
         crash::point("journal: appended");
         // A quantum without a record of its own must not overtake the ones before it.
@@ -249,7 +276,7 @@ impl Writing {
     }
 
     /// The disk takes nothing. It is waited for, until the run is to end.
-    fn bear_with_it(&self, tries: u32) -> anyhow::Result<()> {
+    pub fn bear_with_it(&self, tries: u32) -> anyhow::Result<()> {
         if let Some(end) = self.end_at.get()
             && *end <= Instant::now()
         {

@@ -3,6 +3,7 @@
 //!
 //! A snapshot of another configuration or form of states can't be gone on from. Then all records that are still kept make the states again: those
 //! that the snapshot included in quanta of a minute, for remembering only; what reaches further back fills up again, and is told of.
+//! Several processes begin together ([`super::joint`]).
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -12,15 +13,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use dataflows::keeping::States;
 use dataflows::model::{InstrumentId, Instruments};
-use journal::{GroupSync, Journal, OnDamage, Options, RealDisk, Records, Snapshots, Tail};
+use journal::{GroupSync, Journal, OnDamage, Options, RealDisk, Records, Seq, Snapshots, Tail};
 
 use super::Entry;
+use super::joint::{self, Joint};
 use super::ongoing::Ongoing;
 use super::record::{Encoder, PART, Record};
 use super::recorder::{Bounds, Writing};
-use super::snapshots::{self, About, Snapshotter, Stored};
+use super::snapshots::{self, About, Common, Snapshotter, Stored};
+use crate::cluster::Joined;
 use crate::crash;
-use crate::engine::{self, Input};
+use crate::engine::{self, CommonSnapshots, Input};
 use crate::rules::Rules;
 
 /// Quanta that are only remembered are put together to such stretches of knowledge time, in ms.
@@ -53,18 +56,29 @@ pub struct Opened {
     pub alerts: Vec<u8>,
     /// Without that: the rules that counted when the snapshot was made.
     pub rules: Option<Rules>,
+    /// With several processes: where all of them begin.
+    pub start: Option<engine::Start>,
     snapshots: Option<Snapshots>,
     fingerprint: String,
+    /// Good snapshots, each with its last record; told to those who have others to agree with.
+    on_disk: Vec<(u64, Seq)>,
 }
 
 impl Opened {
-    /// Starts the thread that makes snapshots. `stored` says how far everything is stored.
+    /// Starts the thread that makes snapshots. `stored` says how far everything is stored, `common` which of them all processes have, if there are several.
     ///
     /// # Errors
     /// If there can be no thread, or there is one already.
-    pub fn snapshotter(&mut self, settings: &Settings, stored: Stored) -> anyhow::Result<Arc<Snapshotter>> {
+    pub fn snapshotter(
+        &mut self,
+        settings: &Settings,
+        stored: Stored,
+        common: Option<CommonSnapshots>,
+    ) -> anyhow::Result<Arc<Snapshotter>> {
         let snapshots = self.snapshots.take().context("a journal's snapshots are made by one thread")?;
-        let thread = Snapshotter::start(snapshots, self.fingerprint.clone(), settings.keep_for, stored);
+        let on_disk = std::mem::take(&mut self.on_disk);
+        let common = common.map(|snapshots| Common { snapshots, on_disk });
+        let thread = Snapshotter::start(snapshots, self.fingerprint.clone(), settings.keep_for, stored, common);
         Ok(Arc::new(thread.context("starting the thread that makes snapshots")?))
     }
 }
@@ -78,6 +92,8 @@ pub struct Past {
     about: About,
     /// Records up to here are only remembered.
     remembered_to: Option<u64>,
+    /// Where the earlier run is known to have ended, whatever is read; 0: nowhere.
+    ended_at: u64,
 }
 
 /// What was restored.
@@ -95,48 +111,60 @@ pub struct Restored {
     pub ongoing: Ongoing,
 }
 
-/// Takes the journal in `settings.dir`. `fingerprint` is that of the states that operators can go on from.
+/// What a run begins with.
+#[derive(Default)]
+pub(super) struct Begin {
+    pub about: About,
+    pub states: States,
+    /// The view `alerts`.
+    pub alerts: Vec<u8>,
+    pub rules: Option<Rules>,
+    /// The first record that is to be read.
+    pub from: Seq,
+    /// Records up to here are only remembered.
+    pub remembered_to: Option<u64>,
+    /// With several processes.
+    pub joint: Option<Joint>,
+}
+
+/// Takes the journal in `settings.dir`. `fingerprint` is that of the states that operators can go on from. `joined`: the other processes, which do the same.
 ///
 /// # Errors
-/// [`journal::Error`]: another process has it, it is damaged, or the disk fails.
-pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: String) -> anyhow::Result<Opened> {
+/// [`journal::Error`]: another process has it, it is damaged, or the disk fails; [`super::JournalsDiffer`]; [`crate::cluster::PeerLost`].
+pub fn open(
+    settings: &Settings,
+    instruments: Arc<Instruments>,
+    fingerprint: String,
+    mut joined: Option<&mut Joined>,
+) -> anyhow::Result<Opened> {
     let on_damage = if settings.skips_damage { OnDamage::Skip } else { OnDamage::Stop };
-    let journal = Journal::open(Arc::new(RealDisk), &settings.dir, Options { on_damage, ..Options::default() })?;
+    let mut journal = Journal::open(Arc::new(RealDisk), &settings.dir, Options { on_damage, ..Options::default() })?;
     crash::point("journal: opened");
     tell_of(journal.tail(), &settings.dir);
     let snapshots = journal.snapshots();
-    let found = snapshots.newest_good()?;
-    for (path, how) in &found.damaged {
-        tracing::error!(path = %path.display(), how, "a snapshot is damaged, the one before it is taken");
-    }
-    let (mut about, mut states, mut alerts) = (About::default(), States::new(), Vec::new());
-    let (mut from, mut remembered_to, mut rules) = (1, None, None);
-    if let Some(snapshot) = found.snapshot {
-        about = snapshots::read_about(&snapshot)?;
-        if snapshot.manifest.fingerprint == fingerprint {
-            (states, alerts) = snapshots::read_rest(&snapshot)?;
-            from = snapshot.manifest.up_to + 1;
-        } else {
-            from = journal.oldest().unwrap_or(1);
-            remembered_to = Some(about.known_at);
-            rules = snapshots::read_rules(&snapshot);
-            let (of, now) = (&snapshot.manifest.fingerprint, &fingerprint);
-            tracing::warn!(
-                of,
-                now,
-                "the snapshot is of another configuration or version: states are made again from the records that are kept, what looks further back fills up again"
-            );
-        }
-    }
+    let begin = match &mut joined {
+        None => alone(&journal, &snapshots, &fingerprint)?,
+        Some(joined) => joint::begin(&mut journal, &fingerprint, joined)?,
+    };
     crash::point("restore: snapshot read");
+    let Begin { about, states, alerts, rules, from, remembered_to, joint } = begin;
     let records = journal.records(from);
     let writer = journal.writer()?;
     let last = writer.durable();
+    if let Some(joined) = joined {
+        joint::all_are_ready(joined)?;
+    }
     let sync = Arc::new(GroupSync::start(writer, settings.fsync_every)?);
     let bounds = Arc::new(Bounds::restoring(remembered_to));
-    let known = about.names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)).collect();
+    if let Some(joint) = &joint {
+        bounds.restored(Some(joint.last).filter(|last| *last > 0)); // whatever this process has to give back of it
+    }
+    let mut known: HashSet<_> = about.names.iter().filter_map(|(venue, symbol)| instruments.intern(*venue, symbol)).collect();
+    if joint.is_some() {
+        known.clear(); // the next start may go on from another snapshot than this one, whose names were told by other processes
+    }
     let named = Arc::new(Mutex::new(known));
-    let encoder = Encoder::new(Arc::clone(&named));
+    let encoder = Encoder::new(Arc::clone(&named), joint.is_some());
     let writing = Writing {
         sync,
         encoder,
@@ -146,9 +174,35 @@ pub fn open(settings: &Settings, instruments: Arc<Instruments>, fingerprint: Str
         last,
         ongoing: about.ongoing.clone(),
         end_at: Arc::default(),
+        in_step: None,
     };
-    let past = Past { records, bounds, named, dir: settings.dir.clone(), about, remembered_to };
-    Ok(Opened { writing, past, states: Arc::new(states), alerts, rules, snapshots: Some(snapshots), fingerprint })
+    let (ended_at, start) = joint.as_ref().map_or((about.known_at, None), |joint| (joint.last, Some(joint.start)));
+    let on_disk = joint.map(|joint| joint.on_disk).unwrap_or_default();
+    let past = Past { records, bounds, named, dir: settings.dir.clone(), about, remembered_to, ended_at };
+    let (states, snapshots) = (Arc::new(states), Some(snapshots));
+    Ok(Opened { writing, past, states, alerts, rules, start, snapshots, fingerprint, on_disk })
+}
+
+/// What the only process begins with.
+fn alone(journal: &Journal, snapshots: &Snapshots, fingerprint: &str) -> anyhow::Result<Begin> {
+    let found = snapshots.newest_good()?;
+    for (path, how) in &found.damaged {
+        tracing::error!(path = %path.display(), how, "a snapshot is damaged, the one before it is taken");
+    }
+    let Some(snapshot) = found.snapshot else { return Ok(Begin { from: 1, ..Begin::default() }) };
+    let about = snapshots::read_about(&snapshot)?;
+    if snapshot.manifest.fingerprint == fingerprint {
+        let (states, alerts) = snapshots::read_rest(&snapshot)?;
+        return Ok(Begin { about, states, alerts, from: snapshot.manifest.up_to + 1, ..Begin::default() });
+    }
+    let (of, now) = (&snapshot.manifest.fingerprint, fingerprint);
+    tracing::warn!(
+        of,
+        now,
+        "the snapshot is of another configuration or version: states are made again from the records that are kept, what looks further back fills up again"
+    );
+    let (remembered_to, rules) = (Some(about.known_at), snapshots::read_rules(&snapshot));
+    Ok(Begin { about, rules, from: journal.oldest().unwrap_or(1), remembered_to, ..Begin::default() })
 }
 
 impl Past {
@@ -163,7 +217,7 @@ impl Past {
         mut progress: impl FnMut(u64),
     ) -> anyhow::Result<Restored> {
         let begun = Instant::now();
-        let known_at = Some(self.about.known_at).filter(|known_at| *known_at > 0);
+        let known_at = Some(self.ended_at).filter(|known_at| *known_at > 0);
         let ongoing = self.about.ongoing.clone();
         let mut restored = Restored { known_at, ongoing, ..Restored::default() };
         // The quantum at hand, as far as its records have come. `None`: the first segment that is kept begins in the middle of one.
@@ -194,6 +248,9 @@ impl Past {
             crash::point("restore: a record read");
             let Some(complete) = quantum.take_if(|_| kind != PART) else { continue };
             restored.take_in(&complete);
+            if complete.is_empty() {
+                continue; // it says no more than that nothing was to be recorded
+            }
             if let Some((past, _, last)) =
                 together.take_if(|(_, first, _)| self.is_new(known_at) || known_at > *first + REMEMBERED_MS)
             {

@@ -12,6 +12,9 @@
 //! as its operators wrote their states into memory), and not before everything up to the quantum has been stored: what a snapshot includes is never
 //! made again. Two are kept, and the records since the older one; more of them as long as the configuration says, so that the states can
 //! be made again after a change of the configuration or of the program.
+//!
+//! Several processes go on from one that all of them have. So each keeps what is not older than the newest of these, and one more; it makes none
+//! while [`WAITING_MAX`] of its own wait for the others, and removes nothing before there is one that all have.
 
 use std::io::{self, BufReader, Read, Write};
 use std::sync::Arc;
@@ -22,15 +25,18 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dataflows::keeping::{SavedState, States};
 use dataflows::model::Venue;
-use journal::{Seq, Snapshot, Snapshots};
+use journal::{Removed, Seq, Snapshot, Snapshots};
 use serde::{Deserialize, Serialize};
 
 use super::ongoing::Ongoing;
 use crate::crash;
+use crate::engine::CommonSnapshots;
 use crate::rules::Rules;
 
 /// Good snapshots that are kept.
 const KEPT: usize = 2;
+/// With several processes: no more than so many are made that others may have yet to make.
+const WAITING_MAX: usize = 3;
 /// How often is looked whether everything has been stored.
 const LOOK: Duration = Duration::from_millis(50);
 /// Quick, and a third of the size.
@@ -78,11 +84,17 @@ pub struct Snapshotter {
 
 impl Snapshotter {
     /// Starts the thread.
-    pub(super) fn start(snapshots: Snapshots, fingerprint: String, keep_for: Duration, stored: Stored) -> io::Result<Self> {
+    pub(super) fn start(
+        snapshots: Snapshots,
+        fingerprint: String,
+        keep_for: Duration,
+        stored: Stored,
+        common: Option<Common>,
+    ) -> io::Result<Self> {
         let (cuts, received) = bounded(1);
         let (is_busy, last_known_at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (busy, last) = (Arc::clone(&is_busy), Arc::clone(&last_known_at));
-        let work = Work { snapshots, fingerprint, keep_for, stored, is_busy: busy, last_known_at: last };
+        let work = Work { snapshots, fingerprint, keep_for, stored, common, is_busy: busy, last_known_at: last };
         std::thread::Builder::new().name("snapshots".into()).spawn(move || work.run(&received))?;
         Ok(Self { cuts, is_busy, last_known_at })
     }
@@ -106,11 +118,27 @@ impl Snapshotter {
     }
 }
 
+/// With several processes: what the others have, and what is in this one's directory.
+pub(super) struct Common {
+    pub snapshots: CommonSnapshots,
+    /// By age, each with its last record.
+    pub on_disk: Vec<(u64, Seq)>,
+}
+
+impl Common {
+    /// How many are kept. `None`: nothing is removed.
+    fn keep(&self) -> Option<usize> {
+        let newest = self.snapshots.newest()?;
+        Some(KEPT.max(self.on_disk.iter().filter(|(known_at, _)| *known_at >= newest).count() + 1))
+    }
+}
+
 struct Work {
     snapshots: Snapshots,
     fingerprint: String,
     keep_for: Duration,
     stored: Stored,
+    common: Option<Common>,
     is_busy: Arc<AtomicBool>,
     last_known_at: Arc<AtomicU64>,
 }
@@ -119,6 +147,11 @@ impl Work {
     fn run(mut self, cuts: &Receiver<Cut>) {
         while let Ok(cut) = cuts.recv() {
             let (begun, known_at) = (Instant::now(), cut.about.known_at);
+            if self.common.as_ref().is_some_and(|common| common.snapshots.waiting() >= WAITING_MAX) {
+                tracing::warn!(known_at, "no snapshot is made: the other processes have yet to make the last ones");
+                self.is_busy.store(false, Ordering::Release);
+                continue;
+            }
             while (self.stored)() < known_at {
                 // The store is away, or the run ends: without its word this snapshot would hide what is not stored.
                 if matches!(cuts.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
@@ -157,11 +190,30 @@ impl Work {
         crash::point("snapshot: before commit");
         snapshot.commit()?;
         crash::point("snapshot: committed");
-        let keep_ms = u64::try_from(self.keep_for.as_millis()).unwrap_or(u64::MAX);
-        let removed = self.snapshots.retain(KEPT, known_at.saturating_sub(keep_ms))?;
+        if let Some(common) = &mut self.common {
+            common.on_disk.push((known_at, seq));
+            common.snapshots.made(known_at);
+        }
+        let removed = self.retain(known_at)?;
         crash::point("snapshot: old ones removed");
         tracing::debug!(?removed, "old snapshots and records are removed");
         Ok(())
+    }
+
+    fn retain(&mut self, known_at: u64) -> anyhow::Result<Removed> {
+        let keep = match &self.common {
+            None => KEPT,
+            Some(common) => match common.keep() {
+                None => return Ok(Removed::default()),
+                Some(keep) => keep,
+            },
+        };
+        let keep_ms = u64::try_from(self.keep_for.as_millis()).unwrap_or(u64::MAX);
+        let removed = self.snapshots.retain(keep, known_at.saturating_sub(keep_ms))?;
+        if let Some(common) = &mut self.common {
+            common.on_disk.retain(|(_, seq)| !removed.snapshots.contains(seq));
+        }
+        Ok(removed)
     }
 }
 

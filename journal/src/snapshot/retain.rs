@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use super::{Id, Snapshots, ids, remove_debris};
 use crate::journal::segments_of;
-use crate::segment::{Look, Opened, SegmentFile, SegmentReader};
+use crate::segment::SegmentFile;
 use crate::{Error, Seq};
 
 /// What was removed.
@@ -49,6 +49,18 @@ impl Snapshots {
         Ok(removed)
     }
 
+    /// Removes those that include more than the records up to `last`.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove_after(&self, last: Seq) -> Result<(), Error> {
+        let _only = self.held.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names()?;
+        let gone: Vec<Id> = ids(&names).into_iter().filter(|id| id.up_to > last).collect();
+        gone.iter().try_for_each(|id| self.remove_snapshot(*id))?;
+        if gone.is_empty() { Ok(()) } else { remove_debris(&*self.disk, &self.dir, &self.names()?) }
+    }
+
     fn remove_snapshot(&self, id: Id) -> Result<(), Error> {
         let path = id.manifest(&self.dir);
         self.disk.remove(&path).map_err(Error::io("remove", &path))?;
@@ -71,19 +83,7 @@ impl Snapshots {
 
     /// When the first record of these became known. One without records, or with none that can be read, is passed over.
     fn begin_at(&self, files: &[SegmentFile]) -> Result<Option<u64>, Error> {
-        files.iter().find_map(|file| self.begins_at(file).transpose()).transpose()
-    }
-
-    /// When its first record became known; `None`: it has none, or none that can be read.
-    fn begins_at(&self, file: &SegmentFile) -> Result<Option<u64>, Error> {
-        let Opened::Reader(mut reader) = SegmentReader::open(&*self.disk, file)? else { return Ok(None) };
-        loop {
-            match reader.look()? {
-                Look::Frame(frame) if frame.is_mark() => reader.step(&frame),
-                Look::Frame(frame) => return Ok(Some(frame.known_at)),
-                _ => return Ok(None),
-            }
-        }
+        files.iter().find_map(|file| file.begins_at(&*self.disk).transpose()).transpose()
     }
 
     fn seems_whole(&self, id: Id) -> Result<bool, Error> {
