@@ -16,7 +16,7 @@ use alerts::Desk;
 use anyhow::Context;
 use crossbeam_channel::Sender;
 use dataflows::hot::Counters;
-use dataflows::model::Instruments;
+use dataflows::model::{Instruments, fnv1a};
 
 use crate::accounts::Accounts;
 use crate::clock;
@@ -435,7 +435,7 @@ pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool, kee
         settings.views.regimes.timeframes.clear();
     }
     let (workers, quantum_ms) = (settings.workers, settings.quantum_ms);
-    let frames = if settings.shares_frames { "the same frames" } else { "frames of its own" };
+    let frames = if settings.shares_frames { "the same frames".to_owned() } else { format!("its share of {}", symbols(config)) };
     let told = if tells(config, pace, alerts)? { "alerts told" } else { "no alerts" };
     let kept = if keeps_journal { "a journal each" } else { "no journal" };
     let fingerprint = dataflows::keeping::fingerprint(&settings.views);
@@ -443,6 +443,14 @@ pub fn together(config: &Config, pace: Pace, has_models: bool, alerts: bool, kee
         "version {}, {frames}, {workers} workers each, quanta of {quantum_ms} ms, {told}, {kept}, {fingerprint}",
         env!("CARGO_PKG_VERSION")
     ))
+}
+
+/// What is listened to, as a text: all must deal out the same.
+fn symbols(config: &Config) -> String {
+    let feeds =
+        [&config.feeds.binance_usdm, &config.feeds.bybit_linear].map(|feed| feed.as_ref().map(|f| (&f.symbols, &f.weights)));
+    let count: usize = feeds.iter().flatten().map(|(symbols, _)| symbols.len()).sum();
+    format!("{count} symbols ({:016x})", fnv1a(format!("{feeds:?}").bytes()))
 }
 
 /// How far the store has everything. Without a store nothing waits for it.

@@ -195,9 +195,12 @@ pub(super) fn configured_feeds(config: &Config, path: &Path) -> Result<Vec<(Venu
     Ok(feeds)
 }
 
-/// The symbols that this process listens to: those of all venues, dealt like cards.
+/// The symbols that this process listens to: its share of those of all venues.
 fn share(feeds: Vec<(Venue, Feed)>, cluster: &Cluster) -> Vec<(Venue, Feed)> {
-    let all = feeds.iter().flat_map(|(venue, feed)| feed.symbols.iter().map(|symbol| (*venue, symbol.clone())));
+    let all = feeds.iter().flat_map(|(venue, feed)| {
+        let weight = |symbol| feed.weights.get(symbol).copied().unwrap_or(1);
+        feed.symbols.iter().map(move |symbol| ((*venue, symbol.clone()), weight(symbol)))
+    });
     let own = cluster.share(all);
     let share = |(venue, feed): (Venue, Feed)| {
         let symbols: Vec<_> = own.iter().filter(|(of, _)| *of == venue).map(|(_, symbol)| symbol.clone()).collect();

@@ -99,10 +99,21 @@ impl Cluster {
         self.addresses.len()
     }
 
-    /// What this process has of things that are dealt like cards.
-    pub fn share<T>(&self, all: impl IntoIterator<Item = T>) -> Vec<T> {
-        let mine = |(n, _): &(usize, T)| n % self.processes() == self.process;
-        all.into_iter().enumerate().filter(mine).map(|(_, one)| one).collect()
+    /// What this process has of things with weights: each goes, the heaviest first, to the process that has least so far. Equal ones are dealt
+    /// like cards.
+    pub fn share<T>(&self, all: impl IntoIterator<Item = (T, u64)>) -> Vec<T> {
+        let mut all: Vec<_> = all.into_iter().collect();
+        all.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight)); // stable: all processes come to the same
+        let mut loads = vec![0u64; self.processes()];
+        let mut mine = Vec::new();
+        for (one, weight) in all {
+            let Some(least) = (0..loads.len()).min_by_key(|process| loads[*process]) else { break };
+            loads[least] = loads[least].saturating_add(weight);
+            if least == self.process {
+                mine.push(one);
+            }
+        }
+        mine
     }
 }
 
@@ -130,8 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn cards_are_dealt() {
+    fn what_is_dealt_weighs_about_the_same() {
         let cluster = Cluster { process: 1, addresses: vec!["a:1".into(), "b:1".into()] };
-        assert_eq!(cluster.share(["BTC", "ETH", "SOL", "XRP"]), ["ETH", "XRP"]);
+        assert_eq!(cluster.share(["BTC", "ETH", "SOL", "XRP"].map(|one| (one, 1))), ["ETH", "XRP"]);
+        assert_eq!(cluster.share([("BTC", 4), ("ETH", 3), ("SOL", 1), ("XRP", 1), ("ADA", 1)]), ["ETH", "SOL", "ADA"]);
+        assert_eq!(cluster.share([("ADA", 1), ("BTC", 9), ("SOL", 1)]), ["ADA", "SOL"]);
     }
 }

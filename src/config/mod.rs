@@ -223,6 +223,8 @@ pub struct Feed {
     /// The venue's own symbols: `BTCUSDT`.
     #[schemars(inner(length(min = 1, max = 40)))]
     pub symbols: Vec<String>,
+    /// How much symbols say, compared with one that is not named here (1): several processes share them so that each has as much to do.
+    pub weights: std::collections::BTreeMap<String, u64>,
     /// Which streams: `trades`, `aggTrades`, `klines`, `mark`, `liquidations`, `tickers`, `open_interest`; or by the venue's own
     /// name (`@bookTicker`, `orderbook.50`); empty: the venue's usual ones.
     #[schemars(inner(length(min = 1, max = 100)))]
@@ -279,6 +281,7 @@ impl Default for Feed {
     fn default() -> Self {
         Self {
             symbols: Vec::new(),
+            weights: std::collections::BTreeMap::new(),
             streams: Vec::new(),
             ws_url: None,
             rest_url: None,

@@ -210,6 +210,10 @@ impl FeedRules {
             Self::symbol(&format!("{key}.symbols[{n}]"), symbol, places);
         }
         duplicates(&format!("{key}.symbols"), &feed.symbols, places);
+        for symbol in feed.weights.keys().filter(|symbol| !feed.symbols.contains(symbol)) {
+            let message = format!("{symbol} is not among symbols");
+            places.error(&format!("{key}.weights.{symbol}"), message, "give weights to symbols that are listened to");
+        }
         for (n, name) in feed.streams.iter().enumerate() {
             self.stream(&format!("{key}.streams[{n}]"), name, places);
         }

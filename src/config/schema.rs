@@ -26,6 +26,9 @@ pub fn config() -> Value {
     if let Some(limits) = schema.pointer_mut("/$defs/Feed/properties/silence_ms/additionalProperties") {
         limits["maximum"] = json!(86_400_000);
     }
+    if let Some(weights) = schema.pointer_mut("/$defs/Feed/properties/weights/additionalProperties") {
+        (weights["minimum"], weights["maximum"]) = (json!(1), json!(1_000_000));
+    }
     schema
 }
 
