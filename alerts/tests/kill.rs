@@ -278,7 +278,7 @@ fn check(ear: &Ear, kills: u64, decided: u64, seed: u64) {
         assert!(repeats <= kills * in_flight_max as u64, "{name}: {repeats} repeats of {kills} kills, seed {seed}");
         // After de-duplication by id: each alert once, by itself or counted in a digest.
         let own: BTreeSet<&str> = taken.keys().copied().filter(|id| id.starts_with("evt_")).collect();
-        let digests = taken.keys().filter(|id| id.starts_with("ntc_")).map(|id| total(bodies[id])).collect::<Vec<_>>();
+        let digests = taken.keys().filter(|id| id.starts_with("ntc_")).filter_map(|id| total(bodies[id])).collect::<Vec<_>>();
         assert!(own.iter().all(|id| wanted.contains(*id)), "{name}: nobody asked for it, seed {seed}");
         assert_eq!(own.len() as u64 + digests.iter().sum::<u64>(), decided, "{name}: each once, seed {seed}");
         if name == "each" {
@@ -294,11 +294,14 @@ fn check(ear: &Ear, kills: u64, decided: u64, seed: u64) {
     }
 }
 
-/// How many alerts a digest's body counts.
-fn total(body: &[u8]) -> u64 {
+/// How many alerts a digest's body counts. `None`: it is a notice that a channel had trouble, which a slow machine may see.
+fn total(body: &[u8]) -> Option<u64> {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    if body["type"] == "trouble" {
+        return None;
+    }
     assert_eq!(body["type"], "digest", "{body}");
     let counted: u64 = body["data"]["counts"].as_array().unwrap().iter().map(|count| count["count"].as_u64().unwrap()).sum();
     assert_eq!(body["data"]["total"].as_u64(), Some(counted));
-    counted
+    Some(counted)
 }
