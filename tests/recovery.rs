@@ -2,7 +2,7 @@
 //!
 //! A simulated market (and a recording, where there is one) is replayed with a journal, and the process is killed with SIGKILL at random instants,
 //! or ends by itself at each of the named crash points, with snapshots made all along; then it is started again, with another number of workers.
-//! `REGIMEFLOW_SOAK` takes more of both.
+//! `REGIMEFLOW_SOAK` kills more often, `REGIMEFLOW_KILLS=20` so often.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -79,6 +79,9 @@ fn check_same(case: &Case, expected: &Outcome, why: &str) {
     assert_eq!(told, expected.1, "{why}: what was told");
 }
 
+/// So many crashes one after the other before it is run to its end.
+const LIVES: usize = 6;
+
 #[test]
 fn every_crash_point_is_survived() {
     let Some(_engine) = engine::alone() else { return };
@@ -86,28 +89,24 @@ fn every_crash_point_is_survived() {
     let frames = market(dir.path());
     let expected = unbroken_market(&frames);
     let (mut missed, mut workers) = (Vec::new(), [1, 2, 4].into_iter().cycle());
-    for point in crash::POINTS {
-        // In the middle of it: some points are passed hundreds of times.
-        let is_once = ["opened", "snapshot", "restore: done"].iter().any(|once| point.contains(once));
-        let case = case(&frames, "12000");
-        let mut has_crashed = false;
-        if point.starts_with("restore") {
-            // There must be something to restore.
-            case.start(1, Some("keeper: told#150")).wait().unwrap();
+    for points in crash::POINTS.chunks(LIVES) {
+        let mut case = case(&frames, "400");
+        // There must be something to restore.
+        case.start(1, Some("keeper: told#150")).wait().unwrap();
+        for point in points {
+            // In the middle of it: some points are passed hundreds of times.
+            let times = match *point {
+                "restore: a record read" => 20,
+                point if ["opened", "snapshot", "restore"].iter().any(|once| point.contains(once)) => 1,
+                _ => 40,
+            };
+            let at = format!("{point}#{times}");
+            let status = case.start(workers.next().unwrap(), Some(&at)).wait().unwrap();
+            missed.extend(status.signal().is_none().then_some(at));
         }
-        for times in if is_once { [1, 1] } else { [40, 1] } {
-            let status = case.start(workers.next().unwrap(), Some(&format!("{point}#{times}"))).wait().unwrap();
-            has_crashed |= status.signal().is_some();
-            if has_crashed || status.success() {
-                break;
-            }
-        }
-        if !has_crashed {
-            missed.push(point);
-            continue;
-        }
+        case.speed = "max".into();
         case.finish(workers.next().unwrap());
-        check_same(&case, &expected, point);
+        check_same(&case, &expected, &points.join(", "));
     }
     assert!(missed.is_empty(), "never passed: {missed:?}");
 }
@@ -139,7 +138,8 @@ fn check_random_kills(frames: &Path, speed: &str, seconds: f64, kills: u64) {
 fn kills_at_random_instants_leave_no_trace() {
     let Some(_engine) = engine::alone() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let kills = if is_soak() { 200 } else { 20 };
+    let kills = std::env::var("REGIMEFLOW_KILLS").ok().and_then(|kills| kills.parse().ok());
+    let kills = kills.unwrap_or(if is_soak() { 200 } else { 8 });
     check_random_kills(&market(dir.path()), "400", 3.2, kills);
 }
 
