@@ -43,8 +43,9 @@ bench: build engine
 # faults again; MODE is both, exact, live, or burst (fifty times the usual for a minute).
 MINUTES ?= 30
 MODE ?= both
-soak: build engine
-	$(CARGO) run --locked --profile ci --example soak -- --minutes $(MINUTES) --mode $(MODE) $(if $(SEED),--seed $(SEED))
+soak: engine
+	$(CARGO) build --locked --profile ci --bins --example soak
+	target/ci/examples/soak --minutes $(MINUTES) --mode $(MODE) $(if $(SEED),--seed $(SEED))
 
 clean:
 	$(CARGO) clean
