@@ -247,7 +247,9 @@ impl Input {
         }
         let is_past = self.taken_to > 0 && self.known_at <= self.taken_to; // what it says of damaged lines, too
         if taken > 0 || is_past {
-            self.pass_over(&batch.frames[..taken]);
+            if is_mine {
+                self.pass_over(&batch.frames[..taken]);
+            }
             if is_past {
                 return !self.workers.is_empty();
             }
