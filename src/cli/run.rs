@@ -139,7 +139,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let until_idle = args.until_idle_secs.map(Duration::from_secs);
     let live = Live { pipeline, models, reloads, shutdown, quantum, until_idle, frames: 0, is_over: false };
     let Live { pipeline, models, frames, is_over, .. } = live.listen(from_feeds).await;
-    hurry.abort(); // it holds the store's writer; ending the pipeline says the same
+    hurry.abort(); // ending the pipeline says the same
+    let _ = hurry.await; // it held the store's writer
     watcher.abort();
     if let Some(models) = models {
         tokio::task::block_in_place(|| models.finish());

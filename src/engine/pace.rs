@@ -27,7 +27,7 @@ pub struct Reached {
 
 impl Reached {
     /// Every quantum before `kept_to` is kept.
-    pub(super) fn set(&self, kept_to: u64) {
+    pub(crate) fn set(&self, kept_to: u64) {
         if self.seen.swap(kept_to, Ordering::AcqRel) != kept_to {
             *self.kept_to.lock().unwrap_or_else(PoisonError::into_inner) = kept_to;
             self.changed.notify_all();

@@ -88,3 +88,30 @@ impl Status {
         (of(&self.lags), of(&self.intake))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_is_heard_there_is_no_lag() {
+        let kept_to = Arc::new(Reached::default());
+        let status = Status::new(Arc::clone(&kept_to));
+        assert_eq!(status.lag_now_ms(), 0, "not live yet");
+        status.go_live();
+        status.reached.store(clock::known_at() - 60_000, Ordering::Relaxed);
+        assert!(status.lag_now_ms() >= 60_000, "something is not kept");
+        kept_to.set(clock::known_at());
+        assert!(status.lag_now_ms() < 60_000, "there is nothing to keep");
+    }
+
+    #[test]
+    fn the_longest_wait_is_told_once() {
+        let status = Status::default();
+        for secs in [5, 0] {
+            status.taken(clock::now_ns() - secs * 1_000_000_000);
+        }
+        assert!(status.take_waited_ms() >= 5_000);
+        assert_eq!(status.take_waited_ms(), 0);
+    }
+}
